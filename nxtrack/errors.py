@@ -1,0 +1,126 @@
+"""The one tree of errors that nxtrack raises, and nothing else.
+
+    NxtrackError
+    ├── SettingsError            a setting, a profile or an option that cannot be used
+    │   └── CredentialsMissing   no API key was found when one was needed
+    ├── SpoolError               the spool on disk cannot be used as asked
+    │   ├── SpoolRefused         it is somebody else's, or others may write to it
+    │   ├── SpoolUnavailable     it cannot be read or written: full, read-only, no permission
+    │   ├── SpoolFull            it has reached the size it may have
+    │   ├── RunNotFound          no run of that id is in it
+    │   ├── RunBusy              another process has claimed the run
+    │   └── RunCorrupt           a run's file is damaged
+    ├── CloudError               the platform could not do what was asked
+    │   ├── NotReached           the request was never sent: it may be sent again as it is
+    │   ├── AnswerLost           the request was sent and no usable answer came: it may have been done
+    │   └── Refused              the platform answered, and said no
+    │       ├── AccessRefused    401 or 403: the key is wrong, or may not do this
+    │       ├── NotFound         404: no such application, instance or run
+    │       ├── RateLimited      429: later, and perhaps `retry_after` seconds later
+    │       ├── UploadExpired    403 from the object store: the upload URL is no longer valid
+    │       └── Rejected         400, 413, 422, ...: the same request will never be accepted
+    └── ServerError              the local platform cannot start or keep its data
+
+Every message is one sentence for the person at the terminal: what happened, to which run, what was kept, what
+to do next. A tracked solver never sees any of these: `nxtrack.tracking` logs them once instead.
+"""
+
+from __future__ import annotations
+
+
+class NxtrackError(Exception):
+    """Anything that nxtrack raises on purpose."""
+
+
+class SettingsError(NxtrackError, ValueError):
+    """A setting, a profile or an option has a value that cannot be used."""
+
+
+class CredentialsMissing(SettingsError):
+    """No API key was found in the arguments, the environment or the profile file."""
+
+
+class SpoolError(NxtrackError):
+    """The spool cannot be used as asked."""
+
+
+class SpoolRefused(SpoolError):
+    """The spool belongs to somebody else, or others may write to it."""
+
+
+class SpoolUnavailable(SpoolError):
+    """The spool cannot be read or written: no space, read-only, no permission, gone."""
+
+
+class SpoolFull(SpoolUnavailable):
+    """The spool has reached `NXTRACK_MAX_SPOOL` and holds nothing that may be dropped."""
+
+
+class RunNotFound(SpoolError, LookupError):
+    """No run of the given id is in the spool."""
+
+
+class RunBusy(SpoolError):
+    """Another process has claimed the run."""
+
+
+class RunCorrupt(SpoolError):
+    """A run's file is damaged beyond what can be delivered."""
+
+
+class CloudError(NxtrackError):
+    """The platform could not do what was asked."""
+
+
+class NotReached(CloudError):
+    """The request was never sent, so sending it again cannot repeat anything."""
+
+
+class AnswerLost(CloudError):
+    """The request was sent and no usable answer came back: the platform may have acted on it."""
+
+
+class Refused(CloudError):
+    """The platform answered with a refusal.
+
+    Attributes:
+        status: The HTTP status of the answer.
+        detail: What the platform said, shortened to a line.
+    """
+
+    def __init__(self, message: str, *, status: int, detail: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+
+
+class AccessRefused(Refused):
+    """401 or 403: the API key is wrong, or may not use this application."""
+
+
+class NotFound(Refused):
+    """404: the application, instance or run does not exist."""
+
+
+class RateLimited(Refused):
+    """429: too many requests.
+
+    Attributes:
+        retry_after: Seconds the platform asked to wait, or None when it did not say.
+    """
+
+    def __init__(self, message: str, *, detail: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, status=429, detail=detail)
+        self.retry_after = retry_after
+
+
+class UploadExpired(Refused):
+    """The object store no longer accepts the upload URL: ask for a new one."""
+
+
+class Rejected(Refused):
+    """The request itself is at fault and will never be accepted as it is."""
+
+
+class ServerError(NxtrackError):
+    """The local platform cannot start, or cannot keep its data."""
