@@ -1,0 +1,1 @@
+"""Tracks decision models: captures solver runs on the local disk and delivers each to Nextmv Cloud, once."""
