@@ -1,0 +1,128 @@
+"""Owns what the spool needs of POSIX systems; `_windows` is its twin."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nxtrack.errors import SpoolRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+assert sys.platform != "win32"  # tells type checkers for which systems to look at this module
+
+CREATE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def try_lock(descriptor: int) -> bool:
+    """Takes the lock of an open file unless somebody holds it; closing the descriptor, or dying, gives it back.
+
+    `flock`, as it belongs to the open file: `lockf` would be lost when this process closes any other descriptor of
+    the same file.
+
+    Returns:
+        Whether the lock was taken.
+
+    Raises:
+        OSError: The file system knows no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def rename_closing(descriptor: int, old: str, new: str) -> None:
+    """Renames an open, locked file, then closes it: its lock holds until the name is right."""
+    try:
+        os.rename(old, new)  # noqa: PTH104  (a Path costs more than the rename)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: str) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_private(folder: str) -> None:
+    """Refuses a folder that is not ours alone to write.
+
+    Raises:
+        SpoolRefused: It is a link, no folder, somebody else's, or writable by group or others.
+        OSError: It cannot be looked at.
+    """
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        raise SpoolRefused(f"The spool {folder} is not a folder; set NXTRACK_DIR to one of your own.")
+    if found.st_uid != os.geteuid():
+        raise SpoolRefused(f"The spool {folder} belongs to another user; set NXTRACK_DIR to a folder of your own.")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SpoolRefused(f"The spool {folder} can be written by other users; run `chmod go-w {folder}` first.")
+
+
+def at_fork(in_child: Callable[[], None]) -> None:
+    """Has `in_child` called in every child that this process forks from now on."""
+    os.register_at_fork(after_in_child=in_child)
+
+
+def boot_id() -> str:
+    """Returns the id of this boot of the kernel, or "" where the system does not tell."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def host_id() -> str:
+    """Returns what tells this machine from others: its machine id, else its name."""
+    with contextlib.suppress(OSError):
+        if text := Path("/etc/machine-id").read_text(encoding="ascii").strip():
+            return text
+    return os.uname().nodename
+
+
+def pid_namespace() -> int:
+    """Returns the inode of this process's pid namespace, or 0 where there are none."""
+    with contextlib.suppress(OSError):
+        return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+    return 0
+
+
+def process_started(pid: int) -> int | None:
+    """Says when a process started.
+
+    Returns:
+        Clock ticks since boot; 0 when it runs but the system does not tell since when; None when there is no such
+        process, or only what is left of one that its parent has not yet waited for.
+    """
+    if sys.platform == "linux":
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return 0
+        # The second field is the program's name in parentheses, and may hold anything.
+        fields = text.rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    else:  # noqa: RET505  (so that mypy sees which half belongs to which system)
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            pass
+        return 0

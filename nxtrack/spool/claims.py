@@ -1,0 +1,160 @@
+"""Owns a run while delivery works on it: claimed by its lock, its progress journaled in its own file."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nxtrack.errors import RunCorrupt, SpoolUnavailable
+from nxtrack.spool import artefacts, frames, reader, system
+from nxtrack.spool.layout import reason
+from nxtrack.spool.writer import write_all
+
+if TYPE_CHECKING:
+    from nxtrack.spool.artefacts import Source
+    from nxtrack.spool.layout import State
+    from nxtrack.spool.reader import RunRecord
+    from nxtrack.spool.records import AnyRecord, Artefact
+    from nxtrack.spool.store import Spool
+
+
+class ClaimedRun:
+    """A run that only this process may deliver, until it is released or settled.
+
+    The claim is the lock of the run's file: a flusher that is killed gives it back by dying, and what it had done is
+    in the journal.
+
+    Attributes:
+        run: What is known of the run, journal included.
+        state: The state it was claimed in.
+    """
+
+    def __init__(self, spool: Spool, run: RunRecord, state: State, descriptor: int) -> None:
+        """Takes an open, locked file; see `claim`."""
+        self.run = run
+        self.state = state
+        self._spool = spool
+        self._descriptor = descriptor
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in the spool."""
+        return self.run.start.id
+
+    def artefact(self, kind: Artefact) -> Source | None:
+        """Returns the bytes of an artefact, or None when the run has none of the kind.
+
+        Raises:
+            RunCorrupt: They are not what was recorded.
+        """
+        return artefacts.artefact(self._spool.paths, self.run, kind)
+
+    def checkpoint(self, record: AnyRecord, *, durable: bool = False) -> None:
+        """Journals what has been done, or is about to be.
+
+        Args:
+            record: What to journal.
+            durable: It must survive a power cut before anything else happens.
+
+        Raises:
+            SpoolUnavailable: It could not be written; what depends on it must not be done.
+        """
+        try:
+            write_all(self._descriptor, frames.encode(record))
+            if durable:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self.run.sound)
+            raise SpoolUnavailable(
+                f"Run {self.run_id} is kept as it is: its journal cannot be written, {reason(error)}."
+            ) from error
+        self.run.sound = os.fstat(self._descriptor).st_size
+        self.run.add(record)
+
+    def settle(self, state: State, record: AnyRecord | None = None) -> None:
+        """Journals an outcome, gives the run its new state and lets go of it.
+
+        Raises:
+            SpoolUnavailable: It could not be written. The journal tells what happened so far, and the next claim
+                goes on from there.
+        """
+        try:
+            if record is not None:
+                self.checkpoint(record, durable=True)
+            if state != self.state:
+                descriptor, self._descriptor = self._descriptor, -1
+                paths = self._spool.paths
+                old, new = paths.run(self.run_id, self.state), paths.run(self.run_id, state)
+                system.rename_closing(descriptor, old, new)
+                self.state = state
+        except OSError as error:
+            raise SpoolUnavailable(f"Run {self.run_id} could not be marked {state}: {reason(error)}.") from error
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Lets go of the run as it is; safe to call again."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
+    """Claims a run for delivery.
+
+    Returns:
+        The claimed run, or None when another process has it or it is no longer in that state.
+
+    Raises:
+        RunCorrupt: Its file is damaged; see `quarantine`.
+        SpoolUnavailable: Its file cannot be opened.
+    """
+    path = spool.paths.run(run_id, state)
+    try:
+        descriptor = os.open(path, system.READ_APPEND)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunCorrupt(f"Run {run_id} cannot be opened: {reason(error)}.") from error
+    keep = False
+    try:
+        if not system.try_lock(descriptor) or not is_same(descriptor, path):
+            return None
+        run = reader.parse(run_id, reader.read_all(descriptor))
+        if run is None or run.end is None:
+            raise RunCorrupt(f"Run {run_id} is damaged: its file ends too early.")
+        if run.sound < os.fstat(descriptor).st_size:
+            # A flusher died while it wrote to the journal: what it was about to do it has not done.
+            os.ftruncate(descriptor, run.sound)
+        keep = True
+        return ClaimedRun(spool, run, state, descriptor)
+    except OSError as error:
+        raise SpoolUnavailable(f"Run {run_id} cannot be claimed: {reason(error)}.") from error
+    finally:
+        if not keep:
+            os.close(descriptor)
+
+
+def quarantine(spool: Spool, run_id: str, state: State) -> None:
+    """Sets a damaged run aside, as it was found, so that it stops nobody.
+
+    Raises:
+        SpoolUnavailable: It cannot be moved.
+    """
+    paths = spool.paths
+    try:
+        with suppress(FileNotFoundError):
+            os.replace(paths.run(run_id, state), os.path.join(paths.quarantine, f"{run_id}.{state}"))  # noqa: PTH105, PTH118
+    except OSError as error:
+        raise SpoolUnavailable(f"Run {run_id} is damaged and cannot be set aside: {reason(error)}.") from error
+
+
+def is_same(descriptor: int, path: str) -> bool:
+    """Says whether a name still means the file that was opened and locked under it."""
+    try:
+        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))

@@ -1,0 +1,53 @@
+"""Owns the frames of a run's file: each `crc32-hex, space, one JSON line`, written by one `write()`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from nxtrack.spool.records import AnyRecord
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(AnyRecord).decode
+
+
+class Frames(NamedTuple):
+    """What a file of frames holds.
+
+    Attributes:
+        records: The records of all sound frames, in order.
+        sound: Bytes up to the end of the last whole line. What follows was torn: its writer died in the middle of
+            its last `write()`, so what it was about to do it has not done.
+        damaged: A whole line is no sound frame: something changed the file after it was written.
+    """
+
+    records: list[AnyRecord]
+    sound: int
+    damaged: bool
+
+
+def encode(record: AnyRecord) -> bytes:
+    """Returns the frame of a record, newline included."""
+    body = _encode(record)
+    return b"%08x %b\n" % (crc32(body), body)
+
+
+def decode(content: bytes) -> Frames:
+    """Reads all frames of a file's content. Never raises: what is not sound is skipped and told."""
+    sound = content.rfind(b"\n") + 1
+    lines = content[:sound].split(b"\n")[:-1]
+    records = [record for line in lines if (record := _record(line)) is not None]
+    return Frames(records, sound, damaged=len(records) < len(lines))
+
+
+def _record(line: bytes) -> AnyRecord | None:
+    body = line[9:]
+    if line[8:9] != b" " or b"%08x" % crc32(body) != line[:8]:
+        return None
+    try:
+        record: AnyRecord = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return record

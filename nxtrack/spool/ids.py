@@ -1,0 +1,34 @@
+"""Owns run ids: 26 characters that sort by the time they were made (the ULID layout)."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from datetime import UTC, datetime
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_PATTERN = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+
+
+def new_id() -> str:
+    """Returns a new run id: 48 bits of wall-clock milliseconds, then 80 random bits.
+
+    The random bits come from the system for every id, so a forked process never repeats its parent's.
+    """
+    number = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join([_PAIRS[number >> shift & 0x3FF] for shift in range(120, -1, -10)])
+
+
+def is_id(text: str) -> bool:
+    """Says whether `text` has the form of a run id."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+def time_of(run_id: str) -> datetime:
+    """Returns when an id was made, by the clock of the machine that made it."""
+    milliseconds = 0
+    for character in run_id[:10]:
+        milliseconds = milliseconds << 5 | _ALPHABET.index(character)
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

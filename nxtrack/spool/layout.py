@@ -1,0 +1,98 @@
+"""Owns where things stand in a spool's folder, and the checks that it is ours.
+
+<spool>/runs/<id>.<state>        a run: one append-only file of frames; its name carries its state
+<spool>/payloads/<id>.<what>     sidecars of a run: large payloads, and its log
+<spool>/quarantine/              what was damaged, as it was found
+<spool>/lost                     how many runs could not be recorded
+<spool>/recovery.lock            held by who recovers
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, NamedTuple, get_args
+
+from nxtrack.errors import SpoolUnavailable
+from nxtrack.spool import ids
+from nxtrack.spool.system import check_private
+
+State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
+"""`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
+
+STATES: tuple[State, ...] = get_args(State)
+
+
+class Layout(NamedTuple):
+    """The paths of one spool, as text: building a `pathlib.Path` costs more than the call it is for."""
+
+    root: str
+    runs: str
+    payloads: str
+    quarantine: str
+
+    def run(self, run_id: str, state: State) -> str:
+        """Returns the path of a run's file in a state."""
+        return f"{self.runs}{os.sep}{run_id}.{state}"
+
+    def payload(self, name: str) -> str:
+        """Returns the path of a sidecar."""
+        return f"{self.payloads}{os.sep}{name}"
+
+    def log(self, run_id: str) -> str:
+        """Returns the path of a run's log."""
+        return f"{self.payloads}{os.sep}{run_id}.log"
+
+
+def layout(root: str) -> Layout:
+    """Returns the paths of the spool in a folder."""
+    return Layout(root, *(os.path.join(root, name) for name in ("runs", "payloads", "quarantine")))  # noqa: PTH118
+
+
+def prepare(paths: Layout) -> None:
+    """Makes a spool's folders, private to this user, and refuses a spool that others may write to.
+
+    Raises:
+        SpoolRefused: It is somebody else's, or others may write to it.
+        SpoolUnavailable: It cannot be made.
+    """
+    try:
+        os.makedirs(paths.root, mode=0o700, exist_ok=True)  # noqa: PTH103
+        check_private(paths.root)
+        for folder in paths[1:]:
+            try:
+                os.mkdir(folder, 0o700)  # noqa: PTH102
+            except FileExistsError:
+                check_private(folder)
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {paths.root} cannot be used: {reason(error)}.") from error
+
+
+def reason(error: OSError) -> str:
+    """Returns what the system said, as part of a sentence."""
+    text = error.strerror or type(error).__name__
+    return text[0].lower() + text[1:]
+
+
+def split_name(name: str) -> tuple[str, State] | None:
+    """Returns the id and state that a name in `runs` tells, or None for a file that is not ours."""
+    run_id, _, state = name.partition(".")
+    if state in STATES and ids.is_id(run_id):
+        return run_id, state
+    return None
+
+
+def names(paths: Layout, *states: State) -> list[tuple[str, State]]:
+    """Lists the runs in the given states, oldest first, by their names alone.
+
+    Raises:
+        SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
+    """
+    wanted = frozenset(states or STATES)
+    try:
+        found = os.listdir(paths.runs)  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {paths.root} cannot be read: {reason(error)}.") from error
+    runs = (split_name(name) for name in sorted(found))
+    return [run for run in runs if run is not None and run[1] in wanted]

@@ -1,0 +1,223 @@
+"""Owns the record format: what the frames of a run's file say.
+
+A run's file holds, in this order: `start`, `input`, then `update`, `metric` and `asset` as they come, then `output`
+and `end`; after that delivery's journal: `uploaded`, `posting`, `posted`, `refused`, `absent`, `retried`. Of records
+that set the same thing the last one counts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+FORMAT_VERSION = 1
+Status = Literal["succeeded", "failed"]
+Artefact = Literal["input", "output", "logs"]
+
+
+class Record(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="t"):
+    """Base of everything that a frame may hold."""
+
+
+class Owner(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
+    """Which process a run belongs to. Empty or 0 where the system does not tell.
+
+    A pid alone never identifies a process: pids are used again, and differ between containers.
+
+    Attributes:
+        pid: Process id in its own pid namespace.
+        started: When the process started, in the kernel's clock ticks since boot.
+        boot: Id of the boot of the kernel it runs on.
+        pidns: Inode of its pid namespace.
+        host: Id of the machine.
+    """
+
+    pid: int
+    started: int = 0
+    boot: str = ""
+    pidns: int = 0
+    host: str = ""
+
+
+class Moment(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
+    """A point in time that survives clocks which jump.
+
+    Attributes:
+        at: Wall-clock time.
+        boot: The boot in which `monotonic` was read.
+        monotonic: Seconds on the clock that only runs forward.
+    """
+
+    at: datetime
+    boot: str = ""
+    monotonic: float = 0.0
+
+    def age(self, now: Moment) -> float:
+        """Returns the seconds from this moment to `now`, never below 0.
+
+        Within one boot by the monotonic clock; across boots by wall clock, as nothing better is left.
+        """
+        if self.boot and self.boot == now.boot:
+            return max(0.0, now.monotonic - self.monotonic)
+        return max(0.0, (now.at - self.at).total_seconds())
+
+
+class Start(Record, tag="start"):
+    """The first frame: what is known before the solver is called.
+
+    Attributes:
+        source: What was tracked, such as `routing.solve`; for messages.
+    """
+
+    id: str
+    at: datetime
+    owner: Owner
+    v: int = FORMAT_VERSION
+    source: str = ""
+    app_id: str | None = None
+    instance_id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    options: dict[str, str] = {}
+    batch_experiment_id: str | None = None
+
+
+class Update(Record, tag="update"):
+    """What the user's program changed of the run while it ran; only what is set counts."""
+
+    name: str | None = None
+    description: str | None = None
+    options: dict[str, str] | None = None
+
+
+class Payload(Record):
+    """Bytes that will be uploaded as they are: inline JSON, or a sidecar file named with its size and CRC-32.
+
+    Attributes:
+        data: The bytes themselves, when they are few.
+        file: Name of the sidecar, when they are many.
+        size: Bytes in the sidecar.
+        crc: CRC-32 of the sidecar's bytes.
+        notes: What was altered or left out when the value was encoded.
+    """
+
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    file: str | None = None
+    size: int = 0
+    crc: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Input(Payload, tag="input"):
+    """What the solver was given."""
+
+
+class Output(Payload, tag="output"):
+    """What the solver returned."""
+
+
+class Metric(Record, tag="metric"):
+    """One value of a metric, perhaps one of a series."""
+
+    name: str
+    value: float | int | str | bool | None
+    step: float | int | None = None
+
+
+class Asset(Record, tag="asset"):
+    """Something to look at, in the platform's form: `{"name", "content", "content_type", "visual"?}`."""
+
+    data: msgspec.Raw
+
+
+class End(Record, tag="end"):
+    """The last frame of the tracked process, or of the recovery that speaks for a dead one.
+
+    Attributes:
+        error: `error_message` of a failed run.
+        duration_ms: Wall-clock milliseconds, from a monotonic clock.
+        recovered: The process died, and recovery wrote this.
+        notes: What else should be known of the run.
+    """
+
+    status: Status
+    at: datetime
+    duration_ms: int
+    error: str | None = None
+    recovered: bool = False
+    notes: tuple[str, ...] = ()
+
+
+class Uploaded(Record, tag="uploaded"):
+    """An artefact is in the object store. The upload URL is a secret and never journaled.
+
+    Attributes:
+        place: Endpoint and application the upload id belongs to.
+    """
+
+    artefact: Artefact
+    upload_id: str
+    place: str
+    moment: Moment
+
+
+class Posting(Record, tag="posting"):
+    """The run is about to be posted: from here on, no outcome means that it may have been."""
+
+    place: str
+    moment: Moment
+
+
+class Unsent(Record, tag="unsent"):
+    """The POST announced before surely had no effect: it never left, or it was refused for now."""
+
+
+class Absent(Record, tag="absent"):
+    """The platform's list, looked through after the settling time, does not hold the run: it may be posted again."""
+
+
+class Posted(Record, tag="posted"):
+    """The platform took the run."""
+
+    run_id: str
+    app_id: str
+    place: str
+    at: datetime
+
+
+class Rejected(Record, tag="rejected"):
+    """The platform will never take the run as it is."""
+
+    error: str
+    at: datetime
+
+
+class Retried(Record, tag="retried"):
+    """A person sent the rejected run back."""
+
+    at: datetime
+
+
+AnyRecord = (
+    Start
+    | Update
+    | Input
+    | Output
+    | Metric
+    | Asset
+    | End
+    | Uploaded
+    | Posting
+    | Unsent
+    | Absent
+    | Posted
+    | Rejected
+    | Retried
+)
+
+
+def now() -> datetime:
+    """Returns the wall-clock time, UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,162 @@
+"""Owns what becomes of runs whose process died: they are ended for it, as failed, and handed to delivery."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nxtrack.errors import RunCorrupt, SpoolError, SpoolUnavailable
+from nxtrack.spool import claims, frames, layout, owner, reader, system
+from nxtrack.spool.layout import STATES
+from nxtrack.spool.writer import write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from nxtrack.spool.reader import RunRecord
+    from nxtrack.spool.records import Owner
+    from nxtrack.spool.store import Spool
+
+NEWBORN_SECONDS = 60
+"""A run's file without its first frame is left alone for so long: its process may be about to write it."""
+
+_PATIENCE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Recovery:
+    """What recovery found.
+
+    Attributes:
+        recovered: Ids and former owners of runs whose process had died.
+        damaged: A sentence for each run that was set aside, or could not be looked at.
+        elsewhere: Runs of other machines, whose processes cannot be seen from here.
+    """
+
+    recovered: list[tuple[str, Owner]] = field(default_factory=list[tuple[str, "Owner"]])
+    damaged: list[str] = field(default_factory=list[str])
+    elsewhere: int = 0
+
+
+def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
+    """Ends the runs whose process died. One bad run never stops it.
+
+    Only one process recovers a spool at a time; who comes second waits a little, then leaves it to the first.
+
+    Args:
+        spool: The spool.
+        other_hosts: Take runs of other machines for dead too. Only for when that is known.
+
+    Raises:
+        SpoolRefused: The spool is somebody else's, or others may write to it.
+        SpoolUnavailable: It cannot be read.
+    """
+    report = Recovery()
+    spool.check()
+    names = layout.names(spool.paths, "active")
+    if not names:
+        return report
+    with _alone(spool.paths.root) as alone:
+        for run_id, _ in names if alone else ():
+            try:
+                _recover_one(spool, run_id, report, other_hosts=other_hosts)
+            except SpoolError as error:
+                report.damaged.append(str(error))
+            except OSError as error:
+                report.damaged.append(f"Run {run_id} cannot be looked at: {layout.reason(error)}.")
+    return report
+
+
+def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bool) -> None:
+    path = spool.paths.run(run_id, "active")
+    try:
+        descriptor = os.open(path, system.READ_APPEND)
+    except FileNotFoundError:
+        return  # It ended by itself while we looked.
+    try:
+        content = reader.read_all(descriptor)
+        try:
+            run = reader.parse(run_id, content)
+        except RunCorrupt:
+            if _try_lock(descriptor):
+                claims.quarantine(spool, run_id, "active")
+                raise
+            return
+        if run is None:
+            _recover_unborn(spool, run_id, descriptor)
+            return
+        if owner.is_foreign(run.start.owner) and not other_hosts:
+            report.elsewhere += 1
+            return
+        locked = _try_lock(descriptor)
+        if not locked and not owner.is_gone(run.start.owner):
+            return
+        if not claims.is_same(descriptor, path):
+            return  # It ended by itself while we looked.
+        # Between our reading and our lock it may have written more.
+        run = reader.parse(run_id, reader.read_all(descriptor)) or run
+        _end(spool, run, descriptor, locked=locked)
+        report.recovered.append((run_id, run.start.owner))
+    finally:
+        os.close(descriptor)
+
+
+def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None:
+    paths, run_id = spool.paths, run.start.id
+    ending = b"" if run.end else frames.encode(spool.obituary(run, os.fstat(descriptor).st_mtime))
+    active, ready = paths.run(run_id, "active"), paths.run(run_id, "ready")
+    if locked:
+        os.ftruncate(descriptor, run.sound)
+        write_all(descriptor, ending)
+        os.fsync(descriptor)
+        os.rename(active, ready)  # noqa: PTH104
+    elif any(os.path.lexists(paths.run(run_id, state)) for state in STATES if state != "active"):
+        os.unlink(active)  # noqa: PTH108  (a recovery before this one died right after it had made the copy)
+    else:
+        # A child process that outlived the run's keeps its file locked for ever: deliver from a copy without a lock.
+        copy = f"{ready}.copy"
+        with suppress(FileNotFoundError):
+            os.unlink(copy)  # noqa: PTH108
+        target = os.open(copy, system.CREATE, 0o600)
+        try:
+            write_all(target, reader.read_all(descriptor)[: run.sound] + ending)
+            os.fsync(target)
+        finally:
+            os.close(target)
+        os.rename(copy, ready)  # noqa: PTH104
+        os.unlink(active)  # noqa: PTH108
+    system.sync_folder(paths.runs)
+
+
+def _recover_unborn(spool: Spool, run_id: str, descriptor: int) -> None:
+    """Removes a run of which not even the first frame was written: its solver was never called."""
+    age = time.time() - os.fstat(descriptor).st_mtime
+    if 0 <= age < NEWBORN_SECONDS or not _try_lock(descriptor):
+        return
+    with suppress(FileNotFoundError):
+        os.unlink(spool.paths.run(run_id, "active"))  # noqa: PTH108
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        return system.try_lock(descriptor)
+    except OSError:
+        return False  # A file system without locks: the process id decides.
+
+
+@contextmanager
+def _alone(root: str) -> Generator[bool]:
+    try:
+        descriptor = os.open(f"{root}{os.sep}recovery.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {root} cannot be recovered: {layout.reason(error)}.") from error
+    try:
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while not (locked := _try_lock(descriptor)) and time.monotonic() < patience:
+            time.sleep(0.02)
+        yield locked
+    finally:
+        os.close(descriptor)

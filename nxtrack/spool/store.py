@@ -1,0 +1,293 @@
+"""Owns the spool as its users see it: beginning runs, looking into them, counting them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from nxtrack.errors import RunCorrupt, RunNotFound, SpoolUnavailable
+from nxtrack.spool import artefacts, ids, layout, losses, owner, reader, system, writer
+from nxtrack.spool.layout import STATES, State
+from nxtrack.spool.records import End, Input
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from nxtrack.settings import Durability
+    from nxtrack.spool.artefacts import Source
+    from nxtrack.spool.reader import RunRecord
+    from nxtrack.spool.records import Artefact, Start
+    from nxtrack.spool.writer import Content, RunWriter
+
+DIED = "process died: killed while solving"
+"""`error_message` of a run whose process was killed."""
+
+
+class Entry(NamedTuple):
+    """A run as the spool's listing knows it.
+
+    Attributes:
+        died: Its process died and recovery has not yet spoken for it; `state` is already what recovery will make it.
+    """
+
+    run_id: str
+    state: State
+    died: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a spool holds: runs by state, quarantined files, lost runs, bytes, and the age of the oldest ready run.
+
+    Attributes:
+        counts: Number of runs in each state.
+        died: How many of the ready runs are of processes that died, and wait for recovery.
+        quarantined: Damaged runs that were set aside.
+        lost: Runs that could not be recorded.
+        size: Bytes of all files.
+        oldest_ready: When the oldest ready run began.
+        oldest_active: When the oldest active run began.
+    """
+
+    counts: dict[State, int]
+    died: int
+    quarantined: int
+    lost: int
+    size: int
+    oldest_ready: datetime | None
+    oldest_active: datetime | None
+
+
+class Spool:
+    """The runs of one folder. Any number of threads and processes may use it at once.
+
+    Attributes:
+        root: The folder.
+    """
+
+    def __init__(self, root: str) -> None:
+        """Looks at nothing yet; the folder is made when the first run begins."""
+        self.root = root
+        self.paths = layout.layout(root)
+        self._prepared = False
+
+    def begin(self, start: Start, content: Content | None, durability: Durability) -> RunWriter:
+        """Records that a run begins, with its input, before its solver is called.
+
+        Args:
+            start: What is known of the run.
+            content: Its input, or None when it has none.
+            durability: What `RunWriter.finish` promises.
+
+        Raises:
+            SpoolRefused: The spool is somebody else's, or others may write to it.
+            SpoolUnavailable: It cannot be written; nothing of the run is left behind.
+        """
+        if not self._prepared:
+            self.prepare()
+        try:
+            return self._begin(start, content, durability)
+        except FileNotFoundError:
+            # The folder was there and is gone: somebody cleaned up.
+            self.prepare()
+        except OSError as error:
+            raise SpoolUnavailable(layout.reason(error)) from error
+        try:
+            return self._begin(start, content, durability)
+        except OSError as error:
+            raise SpoolUnavailable(layout.reason(error)) from error
+
+    def _begin(self, start: Start, content: Content | None, durability: Durability) -> RunWriter:
+        run = writer.RunWriter(self.paths, start.id, durability)
+        try:
+            if content is None:
+                run.append(start)
+            else:
+                run.append(start, run.payload(Input, content))
+        except BaseException:
+            run.discard()
+            raise
+        return run
+
+    def prepare(self) -> None:
+        """Makes the spool's folders.
+
+        Raises:
+            SpoolRefused: The spool is somebody else's, or others may write to it.
+            SpoolUnavailable: It cannot be made.
+        """
+        _prepare_process()
+        layout.prepare(self.paths)
+        try:
+            losses.prepare(self.root)
+        except OSError as error:
+            raise SpoolUnavailable(layout.reason(error)) from error
+        self._prepared = True
+
+    def count_lost(self) -> int:
+        """Counts one more run that could not be recorded; returns how many there are."""
+        return losses.add(self.root)
+
+    def entries(self, *states: State) -> Iterator[Entry]:
+        """Lists runs, oldest first, by their names; only of active ones the file is looked at.
+
+        A run whose process died is listed as ready, which is what the next flush makes it.
+
+        Raises:
+            SpoolRefused: The spool is somebody else's, or others may write to it.
+            SpoolUnavailable: The spool cannot be read.
+        """
+        self.check()
+        wanted = frozenset(states or STATES)
+        for run_id, state in layout.names(self.paths):
+            if state == "active" and wanted & {"active", "ready"} and self.died(run_id):
+                if "ready" in wanted:
+                    yield Entry(run_id, "ready", died=True)
+            elif state in wanted:
+                yield Entry(run_id, state)
+
+    def check(self) -> None:
+        """Refuses a spool that others may write to; one that does not exist yet holds nothing, and passes.
+
+        Raises:
+            SpoolRefused: The spool is somebody else's, or others may write to it.
+            SpoolUnavailable: The spool cannot be read.
+        """
+        try:
+            for folder in self.paths:
+                system.check_private(folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise SpoolUnavailable(f"The spool {self.root} cannot be read: {layout.reason(error)}.") from error
+
+    def died(self, run_id: str) -> bool:
+        """Says whether an active run's process has died. Takes its lock only for the blink of an eye."""
+        try:
+            descriptor = os.open(self.paths.run(run_id, "active"), system.READ_APPEND)
+        except OSError:
+            return False
+        try:
+            content = reader.read_all(descriptor)
+            run = reader.parse(run_id, content)
+            if run is None or owner.is_foreign(run.start.owner):
+                return False
+            return system.try_lock(descriptor) or owner.is_gone(run.start.owner)
+        except (OSError, RunCorrupt):
+            return False
+        finally:
+            os.close(descriptor)
+
+    def find(self, run_id: str) -> Entry:
+        """Finds a run by its id, or by the beginning of its id.
+
+        Raises:
+            RunNotFound: There is none, or more than one begins so.
+        """
+        wanted = run_id.upper()
+        found = [entry for entry in self.entries() if entry.run_id.startswith(wanted)]
+        if len(found) == 1:
+            return found[0]
+        if not found or not wanted:
+            raise RunNotFound(f"No run {run_id} is in the spool; `nxtrack list` shows those that are.")
+        raise RunNotFound(f"{len(found)} runs begin with {run_id}; give more of the id.")
+
+    def read(self, entry: Entry) -> RunRecord:
+        """Reads what is known of a run; of a dead one, what recovery will make of it.
+
+        Raises:
+            RunNotFound: It is gone, or another process just changed its state.
+            RunCorrupt: Its file is damaged.
+        """
+        state: State = "active" if entry.died else entry.state
+        try:
+            descriptor = os.open(self.paths.run(entry.run_id, state), system.READ)
+        except OSError as error:
+            raise RunNotFound(f"Run {entry.run_id} is no longer {state}.") from error
+        try:
+            run = reader.parse(entry.run_id, reader.read_all(descriptor))
+            if run is None:
+                raise RunCorrupt(f"Run {entry.run_id} was never begun.")
+            if entry.died:
+                run.end = run.end or self.obituary(run, os.fstat(descriptor).st_mtime)
+            return run
+        finally:
+            os.close(descriptor)
+
+    def obituary(self, run: RunRecord, written: float) -> End:
+        """Returns the end of a run whose process died: failed, after the time it is known to have run.
+
+        Args:
+            run: The run.
+            written: When its file was last written, in seconds since 1970.
+        """
+        with suppress(OSError):  # Not every run has a log.
+            written = max(written, os.stat(self.paths.log(run.start.id)).st_mtime)  # noqa: PTH116
+        known = max(0, round((written - run.start.at.timestamp()) * 1000))
+        at = run.start.at.fromtimestamp(max(written, run.start.at.timestamp()), run.start.at.tzinfo)
+        return End(status="failed", at=at, duration_ms=known, error=DIED, recovered=True)
+
+    def artefact(self, run: RunRecord, kind: Artefact) -> Source | None:
+        """Returns the bytes of one artefact of a run, or None when it has none of the kind.
+
+        Raises:
+            RunCorrupt: They are not what was recorded.
+        """
+        return artefacts.artefact(self.paths, run, kind)
+
+    def summary(self) -> Summary:
+        """Counts what the spool holds.
+
+        Raises:
+            SpoolRefused: The spool is somebody else's, or others may write to it.
+            SpoolUnavailable: The spool cannot be read.
+        """
+        counts: dict[State, int] = dict.fromkeys(STATES, 0)
+        oldest: dict[State, str] = {}
+        died = 0
+        for entry in self.entries():
+            counts[entry.state] += 1
+            died += entry.died
+            oldest.setdefault(entry.state, entry.run_id)
+        sizes = [_sizes(folder) for folder in self.paths[1:]]
+        ready, active = oldest.get("ready"), oldest.get("active")
+        return Summary(
+            counts=counts,
+            died=died,
+            quarantined=sizes[-1][0],
+            lost=losses.read(self.root),
+            size=sum(size for _, size in sizes),
+            oldest_ready=ids.time_of(ready) if ready else None,
+            oldest_active=ids.time_of(active) if active else None,
+        )
+
+
+def _sizes(folder: str) -> tuple[int, int]:
+    number = size = 0
+    with suppress(FileNotFoundError), os.scandir(folder) as found:
+        for file in found:
+            with suppress(FileNotFoundError):  # It was pruned, or changed its state, while we looked.
+                size += file.stat(follow_symlinks=False).st_size
+                number += 1
+    return number, size
+
+
+@cache
+def _prepare_process() -> None:
+    # Not at import: a program that tracks nothing shall not carry our handler.
+    system.at_fork(_forked)
+
+
+def _forked() -> None:
+    writer.detach_all()
+    losses.forget()
+
+
+@cache
+def spool(root: str) -> Spool:
+    """Returns the spool in a folder: one object for each folder and process."""
+    return Spool(root)

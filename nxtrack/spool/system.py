@@ -1,0 +1,51 @@
+"""Owns what differs between operating systems; the rest of the spool knows only these names."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    from nxtrack.spool._windows import (
+        CREATE,
+        READ,
+        READ_APPEND,
+        at_fork,
+        boot_id,
+        check_private,
+        host_id,
+        pid_namespace,
+        process_started,
+        rename_closing,
+        sync_folder,
+        try_lock,
+    )
+else:
+    from nxtrack.spool._posix import (
+        CREATE,
+        READ,
+        READ_APPEND,
+        at_fork,
+        boot_id,
+        check_private,
+        host_id,
+        pid_namespace,
+        process_started,
+        rename_closing,
+        sync_folder,
+        try_lock,
+    )
+
+__all__ = [
+    "CREATE",
+    "READ",
+    "READ_APPEND",
+    "at_fork",
+    "boot_id",
+    "check_private",
+    "host_id",
+    "pid_namespace",
+    "process_started",
+    "rename_closing",
+    "sync_folder",
+    "try_lock",
+]

@@ -1,0 +1,201 @@
+"""Owns a run's file while its process lives: the only code of the spool that stands in a solver's way."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from nxtrack.errors import SpoolUnavailable
+from nxtrack.spool import frames, system
+from nxtrack.spool.layout import reason
+
+if TYPE_CHECKING:
+    from nxtrack.settings import Durability
+    from nxtrack.spool.layout import Layout
+    from nxtrack.spool.records import AnyRecord, Input, Output
+
+INLINE_BYTES = 64 * 1024
+"""Payloads up to this size stand in the run's file; larger ones in a file of their own."""
+
+_live: dict[int, RunWriter] = {}
+
+
+class Content(NamedTuple):
+    """Encoded JSON to be kept, and what was altered while it was encoded."""
+
+    data: bytes
+    notes: tuple[str, ...] = ()
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of `data`, in one call unless the system takes only a part.
+
+    Raises:
+        OSError: It could not be written whole.
+    """
+    written = os.write(descriptor, data)
+    if written < len(data):
+        rest = memoryview(data)[written:]
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+class RunWriter:
+    """A run that this process records.
+
+    Its file is locked for as long as the process lives, so whoever finds the lock free knows that the process died.
+    In a forked child the parent's writers are detached: they write nothing more, so a child never finishes its
+    parent's run.
+
+    Attributes:
+        run_id: The run's id.
+        detached: This process was forked from the run's own; nothing is written any more.
+    """
+
+    __slots__ = ("_descriptor", "_durability", "_lock", "_log", "_paths", "_sidecars", "_sound", "detached", "run_id")
+
+    def __init__(self, paths: Layout, run_id: str, durability: Durability) -> None:
+        """Creates and locks the run's file.
+
+        Raises:
+            OSError: It cannot be created.
+        """
+        self.run_id = run_id
+        self.detached = False
+        self._paths = paths
+        self._durability = durability
+        # Any thread of the run may log or append while another ends it, and a closed descriptor's number may soon be a
+        # file of the user's. Reentrant, as a signal handler may log while its own thread does.
+        self._lock = threading.RLock()
+        self._log = -1
+        self._sidecars: list[str] = []
+        self._sound = 0
+        self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
+        with suppress(OSError):  # A file system without locks: recovery goes by the process id then.
+            system.try_lock(self._descriptor)
+        _live[id(self)] = self
+
+    def append(self, *records: AnyRecord) -> None:
+        """Writes frames, with one `write()`. After the run's end, nothing.
+
+        Raises:
+            OSError: They cannot be written; the file stands as before.
+        """
+        data = b"".join(map(frames.encode, records))
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            try:
+                write_all(self._descriptor, data)
+            except OSError:
+                # What is torn in the middle of a file would look like damage once more follows it.
+                os.ftruncate(self._descriptor, self._sound)
+                raise
+            self._sound += len(data)
+
+    def payload(self, kind: type[Input | Output], content: Content) -> Input | Output:
+        """Returns the record of a payload; a large one is written to a sidecar first.
+
+        Raises:
+            OSError: The sidecar cannot be written.
+        """
+        data, notes = content
+        if len(data) <= INLINE_BYTES and b"\n" not in data:
+            return kind(data=msgspec.Raw(data), notes=notes)
+        name = f"{self.run_id}.{len(self._sidecars)}.json"
+        if self._descriptor >= 0:
+            descriptor = os.open(self._paths.payload(name), system.CREATE, 0o600)
+            self._sidecars.append(name)
+            try:
+                write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+        return kind(file=name, size=len(data), crc=crc32(data), notes=notes)
+
+    def log(self, data: bytes) -> None:
+        """Appends to the run's log; what is written survives the death of the process. After the run's end, nothing.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            if self._log < 0:
+                self._log = os.open(self._paths.log(self.run_id), system.CREATE, 0o600)
+            write_all(self._log, data)
+
+    def finish(self, *records: AnyRecord) -> None:
+        """Writes the last frames and hands the run over to delivery.
+
+        With `power` durability everything is on the disk before the run counts as ready.
+
+        Raises:
+            OSError: The frames could not be written; fewer or smaller ones may be tried.
+            SpoolUnavailable: They are written, but could not be made durable or renamed. The run is left to recovery:
+                a descriptor whose fsync failed tells nothing true any more, so nothing is tried again.
+        """
+        with self._lock:
+            if self._descriptor < 0:
+                return
+            self.append(*records)
+            paths, durable = self._paths, self._durability == "power"
+            try:
+                if durable:
+                    self._sync()
+                descriptor, self._descriptor = self._descriptor, -1
+                system.rename_closing(descriptor, paths.run(self.run_id, "active"), paths.run(self.run_id, "ready"))
+                if durable:
+                    system.sync_folder(paths.runs)
+            except OSError as error:
+                raise SpoolUnavailable(reason(error)) from error
+            finally:
+                self.close()
+
+    def discard(self) -> None:
+        """Removes what there is of a run that could not be begun."""
+        self.close()
+        for path in (self._paths.run(self.run_id, "active"), *map(self._paths.payload, self._sidecars)):
+            with suppress(OSError):  # Nothing can be done about it, and recovery copes with an empty run.
+                os.unlink(path)  # noqa: PTH108
+
+    def close(self) -> None:
+        """Lets go of the run; unless it is finished, recovery takes it for one whose process died."""
+        _live.pop(id(self), None)
+        with self._lock:
+            descriptors = self._log, self._descriptor
+            self._log = self._descriptor = -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def detach(self) -> None:
+        """Lets go of the run in a forked child, whose copy of the lock may be held for ever."""
+        self._lock = threading.RLock()
+        self.detached = True
+        self.close()
+
+    def _sync(self) -> None:
+        for name in self._sidecars:
+            descriptor = os.open(self._paths.payload(name), system.READ)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        if self._log >= 0:
+            os.fsync(self._log)
+        if self._sidecars or self._log >= 0:
+            system.sync_folder(self._paths.payloads)
+        os.fsync(self._descriptor)
+
+
+def detach_all() -> None:
+    """Lets go of all runs of the parent, in a forked child: the parent's locks must end with the parent."""
+    for writer in list(_live.values()):
+        writer.detach()
+    _live.clear()
