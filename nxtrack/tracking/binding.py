@@ -1,0 +1,100 @@
+"""Owns what a call's arguments mean: which of them is the run's input, and which are its options."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class Binder:
+    """Takes the input and the options out of the arguments of a call.
+
+    The input is the parameter named for it; else the one parameter there is; else a dict of all by name, defaults
+    included. `self` and `cls`, and parameters that are options, are left out.
+    """
+
+    def __init__(self, function: Callable[..., Any], input_name: str | None, options: Sequence[str]) -> None:
+        """Looks at the function's signature once.
+
+        Args:
+            function: What is tracked, without the instance it may be bound to later.
+            input_name: The parameter that is the input, or None.
+            options: The parameters that are options.
+
+        Raises:
+            TypeError: A name is none of the function's parameters.
+        """
+        self._input_name = input_name
+        self._options = tuple(options)
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):
+            signature = None
+        if signature is None:
+            if input_name is not None or options:
+                raise TypeError(f"cannot find the parameters of {function!r}, so none can be named as input or option")
+        else:
+            named = [name for name, found in signature.parameters.items() if found.kind not in _VARIADIC]
+            for name in (*(() if input_name is None else (input_name,)), *options):
+                if name not in named:
+                    raise TypeError(
+                        f"{name!r} is no parameter of {_name(function)}; it has {', '.join(named) or 'none'}"
+                    )
+        self._signatures = {False: signature, True: None if signature is None else _without_first(signature)}
+        self._single = {bound: self._only_parameter(found) for bound, found in self._signatures.items()}
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, bound: bool) -> tuple[Any, dict[str, Any]]:
+        """Returns the input and the options of a call.
+
+        Args:
+            args: Positional arguments, without the instance of a bound call.
+            kwargs: Keyword arguments.
+            bound: The function was called as a method, so its first parameter is taken.
+        """
+        if self._single[bound] and len(args) == 1 and not kwargs:
+            return args[0], {}  # The common call costs no binding.
+        signature = self._signatures[bound]
+        try:
+            if signature is None:
+                raise TypeError  # noqa: TRY301  (as when the arguments do not fit: all that is known is what was given)
+            call = signature.bind(*args, **kwargs)
+        except TypeError:
+            return {"args": list(args), "kwargs": dict(kwargs)}, {}
+        call.apply_defaults()
+        arguments = call.arguments
+        options = {name: arguments.pop(name) for name in self._options if name in arguments}
+        if self._input_name is not None:
+            return arguments.get(self._input_name), options
+        candidates = [found for name, found in signature.parameters.items() if name not in options]
+        if len(candidates) == 1 and candidates[0].kind is not inspect.Parameter.VAR_KEYWORD:
+            return arguments[candidates[0].name], options
+        for parameter in candidates:
+            extra: dict[str, Any] = arguments[parameter.name] if parameter.kind is inspect.Parameter.VAR_KEYWORD else {}
+            if extra and not extra.keys() & arguments.keys():
+                del arguments[parameter.name]
+                arguments |= extra
+            elif parameter.kind is inspect.Parameter.VAR_KEYWORD and not extra:
+                del arguments[parameter.name]
+        return arguments, options
+
+    def _only_parameter(self, signature: inspect.Signature | None) -> bool:
+        if signature is None or self._options:
+            return False
+        kinds = [parameter.kind for parameter in signature.parameters.values()]
+        return kinds in ([inspect.Parameter.POSITIONAL_ONLY], [inspect.Parameter.POSITIONAL_OR_KEYWORD])
+
+
+def _without_first(signature: inspect.Signature) -> inspect.Signature:
+    parameters = list(signature.parameters.values())
+    if parameters and parameters[0].kind not in _VARIADIC:
+        del parameters[0]
+    return signature.replace(parameters=parameters)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", function))

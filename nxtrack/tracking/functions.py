@@ -1,0 +1,147 @@
+"""Owns the tracked function: it looks, types, pickles and copies like the function it stands for."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from nxtrack.tracking import calls, state
+from nxtrack.tracking.binding import Binder
+from nxtrack.tracking.plan import Plan, make, option_names
+from nxtrack.tracking.recording import Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    FunctionWrapper = wrapt.FunctionWrapper[..., Any]
+    BoundFunctionWrapper = wrapt.BoundFunctionWrapper[..., Any]
+else:
+    from wrapt import BoundFunctionWrapper, FunctionWrapper
+
+
+_DESCRIPTORS: Any = (classmethod, staticmethod)
+
+
+class Tracked:
+    """What is known of one tracked function: how to record its calls."""
+
+    def __init__(self, function: Any, plan: Plan) -> None:
+        """Checks that what the plan names is there.
+
+        Raises:
+            TypeError: It is no function, or a name is none of its parameters.
+        """
+        inner: Any = getattr(function, "__func__", function) if isinstance(function, _DESCRIPTORS) else function
+        if isinstance(inner, type):
+            raise TypeError(f"track takes a function, not the class {inner.__qualname__}; decorate its methods instead")
+        if not callable(inner):
+            raise TypeError(f"track takes a function, not {type(inner).__name__}; keyword arguments need their names")
+        self.plan = plan
+        self._run = calls.kind_of(inner)
+        input_name = plan.arguments.get("input")
+        if input_name is not None and not isinstance(input_name, str):
+            raise TypeError("input of a decorator takes the name of a parameter")
+        self._binder = Binder(inner, input_name, option_names(plan.arguments.get("options")))
+        self._source = source_of(inner)
+
+    def call(self, function: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        """Calls the function inside a recording; a recursive call is part of the run that it is made in."""
+        return self._run(functools.partial(self._begin, instance, args, kwargs), function, args, kwargs)
+
+    def _begin(self, instance: Any, args: Any, kwargs: Any) -> Recording | None:
+        if state.within(self) is not None:
+            return None
+        recording = Recording(self.plan, self._source, self)
+        recording.begin(lambda: self._binder.bind(args, kwargs, bound=instance is not None))
+        return recording
+
+
+def source_of(function: Any) -> str:
+    """Returns what a function is called in messages: `routing.solve`."""
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{getattr(function, '__module__', None) or '?'}.{name}"
+
+
+def _asked_by_cloudpickle() -> bool:
+    """Says whether cloudpickle is looking at us: it would take a proxy for the plain function behind it."""
+    frame: Any = inspect.currentframe()
+    caller = frame.f_back.f_back
+    return caller is not None and str(caller.f_globals.get("__name__")).partition(".")[0] == "cloudpickle"
+
+
+class BoundTrackedFunction(BoundFunctionWrapper):
+    """A tracked method of an instance or class."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickles as its instance and its name, as a plain method does."""
+        return getattr, (self._self_instance, self.__wrapped__.__name__)
+
+    def __copy__(self) -> BoundTrackedFunction:
+        """Returns itself, as copying a method does."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copies the instance, as deep-copying a method does."""
+        return getattr(copy.deepcopy(self._self_instance, memo), self.__wrapped__.__name__)
+
+
+class TrackedFunction(FunctionWrapper):
+    """A function whose calls are recorded."""
+
+    __bound_function_wrapper__ = BoundTrackedFunction
+
+    def __init__(self, function: Any, tracked: Tracked) -> None:
+        super().__init__(function, tracked.call)
+        self._self_tracked = tracked
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[misc]
+        """The class of the function behind, as with any proxy; only cloudpickle is told the truth.
+
+        It would otherwise pickle the function behind by value, and the runs of its workers would not be recorded.
+        """
+        return TrackedFunction if _asked_by_cloudpickle() else type(self.__wrapped__)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickles by name, as functions do; cloudpickle takes those of `__main__` and local ones by value."""
+        name = self.__wrapped__.__qualname__
+        if _asked_by_cloudpickle() and not self._importable():
+            return _rebuild, (self.__wrapped__, self._self_tracked.plan.arguments)
+        return name
+
+    def __copy__(self) -> TrackedFunction:
+        """Returns itself, as copying a function does."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TrackedFunction:
+        """Returns itself, as copying a function does."""
+        return self
+
+    def _importable(self) -> bool:
+        module = self.__wrapped__.__module__
+        if module in {"__main__", "__mp_main__"}:
+            return False
+        found: Any = sys.modules.get(module)
+        for part in self.__wrapped__.__qualname__.split("."):
+            found = getattr(found, part, None)
+        return found is self
+
+
+def tracked_function(function: Any, arguments: dict[str, Any]) -> Any:
+    """Returns a function whose calls are recorded.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or names no parameter of the function.
+        ValueError: An argument has a value that cannot be used.
+    """
+    return TrackedFunction(function, Tracked(function, make(arguments)))
+
+
+def _rebuild(function: Any, arguments: dict[str, Any]) -> Any:
+    """Makes a tracked function anew in the process that cloudpickle brought it to."""
+    return tracked_function(function, arguments)

@@ -1,0 +1,110 @@
+"""Owns what a `track(...)` was told: checked once, when decorating or entering, never when the solver runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from nxtrack import settings
+from nxtrack.tracking.values import Redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nxtrack.settings import Capture, Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How runs are to be recorded; what is None is left to the settings.
+
+    Attributes:
+        arguments: The keyword arguments `track` was given, to make it anew in another process.
+    """
+
+    arguments: dict[str, Any]
+    app_id: str | None
+    name: str | None
+    description: str | None
+    instance_id: str | None
+    batch_experiment_id: str | None
+    capture: Capture | None
+    streams: tuple[Stream, ...] | None
+    redaction: Redaction
+    process_input: Callable[[Any], Any] | None
+    process_output: Callable[[Any], Any] | None
+    sample_rate: float
+    enabled: bool
+
+
+def _text(arguments: dict[str, Any], name: str) -> str | None:
+    value = arguments.get(name)
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} takes text, not {type(value).__name__}")
+    return value
+
+
+def _function(arguments: dict[str, Any], name: str) -> Callable[[Any], Any] | None:
+    value = arguments.get(name)
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} takes a function, not {type(value).__name__}")
+    return value
+
+
+def _sample_rate(value: Any) -> float:
+    if value is None:
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"sample_rate takes a number from 0 to 1, not {type(value).__name__}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"sample_rate takes a number from 0 to 1, not {value}")
+    return float(value)
+
+
+def make(arguments: dict[str, Any]) -> Plan:
+    """Checks the arguments of `track` that mean the same for a decorator and a with-block.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: An argument has a value that cannot be used.
+    """
+    capture, streams = arguments.get("capture"), arguments.get("streams")
+    try:
+        chosen_capture = None if capture is None else settings.parse_choice(capture, get_args(settings.Capture))
+        chosen_streams = None if streams is None else settings.parse_streams(streams)
+    except ValueError as error:
+        raise ValueError(f"track cannot capture {capture if streams is None else streams!r}: {error}") from None
+    return Plan(
+        arguments=arguments,
+        app_id=_text(arguments, "app_id"),
+        name=_text(arguments, "name"),
+        description=_text(arguments, "description"),
+        instance_id=_text(arguments, "instance_id"),
+        batch_experiment_id=_text(arguments, "batch_experiment_id"),
+        capture=chosen_capture,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        streams=chosen_streams,
+        redaction=Redaction.of(arguments.get("redact")),
+        process_input=_function(arguments, "process_input"),
+        process_output=_function(arguments, "process_output"),
+        sample_rate=_sample_rate(arguments.get("sample_rate")),
+        enabled=arguments.get("enabled") is not False,
+    )
+
+
+_SEQUENCES: Any = (list, tuple, set, frozenset)
+
+
+def option_names(options: Any) -> tuple[str, ...]:
+    """Returns the names of the parameters that a decorator was told are options.
+
+    Raises:
+        TypeError: They are no sequence of names.
+    """
+    if options is None:
+        return ()
+    if not isinstance(options, _SEQUENCES):
+        raise TypeError("options of a decorator takes a list of parameter names, such as ['time_limit']")
+    names: list[Any] = list(options)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("options of a decorator takes a list of parameter names, such as ['time_limit']")
+    return tuple(names)

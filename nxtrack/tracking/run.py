@@ -1,0 +1,199 @@
+"""Owns the live run as users see it: what a program may look at and change while its solver runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nxtrack.spool.records import Asset, Input, Metric, Update
+from nxtrack.spool.writer import Content
+from nxtrack.tracking import state, values
+from nxtrack.tracking.faults import absorbed
+from nxtrack.tracking.state import UNSET, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nxtrack.spool.records import AnyRecord
+    from nxtrack.tracking.values import Redaction
+
+
+def option_texts(options: Mapping[str, Any]) -> dict[str, str]:
+    """Returns options as the platform takes them: text as it is, anything else as JSON ("Track runs", step 5)."""
+    return {
+        str(name): value if type(value) is str else values.encode(value).data.decode()
+        for name, value in options.items()
+    }
+
+
+def content_of(value: Any, redaction: Redaction) -> Content:
+    """Returns a value as it will be recorded."""
+    encoded = values.encode(value)
+    if redaction:
+        encoded = values.redacted(encoded, redaction)
+    return Content(encoded.data, encoded.notes)
+
+
+class Run:
+    """A run while it is recorded. What is assigned is written to the spool at once, so that a kill does not lose it.
+
+    A run that is not recorded (tracking is disabled, or the spool cannot be written) takes everything and keeps
+    nothing, so that no program needs to ask.
+    """
+
+    __slots__ = ("_state",)
+
+    def __init__(self, run_state: RunState) -> None:
+        """Made by `track`; programs get it from `as run` or `current_run()`."""
+        self._state = run_state
+
+    def __repr__(self) -> str:
+        """Shows what tells the run from others."""
+        return f"<Run {self.id} {self.status}>"
+
+    @property
+    def id(self) -> str:
+        """The run's id in the spool: 26 characters that sort by time."""
+        return self._state.run_id
+
+    @property
+    def status(self) -> str:
+        """`running`, then `succeeded` or `failed`."""
+        return self._state.status
+
+    @property
+    def name(self) -> str | None:
+        """The run's name on the platform."""
+        return self._state.name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._state.name = value
+        self._append(Update(name=_text(value)))
+
+    @property
+    def description(self) -> str | None:
+        """The run's description on the platform."""
+        return self._state.description
+
+    @description.setter
+    def description(self, value: str | None) -> None:
+        self._state.description = value
+        self._append(Update(description=_text(value)))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The run's options by name; assign a new dict to change them."""
+        return self._state.options
+
+    @options.setter
+    def options(self, value: Mapping[str, Any]) -> None:
+        self._state.options = dict(value)
+        self._write_options()
+
+    @property
+    def input(self) -> Any:
+        """What the solver was given. Encoded when it is assigned, as solvers change their input."""
+        return self._state.input
+
+    @input.setter  # noqa: A003  (the platform's word)
+    def input(self, value: Any) -> None:
+        self._state.input = value
+        self._write_input(value)
+
+    @property
+    def output(self) -> Any:
+        """What the solver found; None until it is assigned. Wins over the return value; encoded when the run ends."""
+        return None if self._state.output is UNSET else self._state.output
+
+    @output.setter
+    def output(self, value: Any) -> None:
+        self._state.output = value
+
+    @absorbed
+    def log_metric(self, name: str, value: float | str | bool | None, step: float | None = None) -> None:  # noqa: FBT001
+        """Logs a metric, such as a gap or an objective.
+
+        Args:
+            name: The metric's name; its last value becomes the run's.
+            value: A number, as a rule. A number that is not finite becomes null.
+            step: Where in a series the value stands: an iteration, a time.
+        """
+        writer = self._state.writer
+        if writer is None:
+            return
+        plain = msgspec.json.decode(values.encode(value).data)
+        self._state.metrics[str(name)] = plain
+        place = None if step is None else msgspec.json.decode(values.encode(step).data)
+        writer.append(Metric(name=str(name), value=plain, step=place))
+
+    @absorbed
+    def log_metrics(self, metrics: Mapping[str, float | str | bool | None]) -> None:
+        """Logs several metrics by name."""
+        for name, value in metrics.items():
+            self.log_metric(name, value)
+
+    @absorbed
+    def log_asset(self, name: str, content: Any, visual: Mapping[str, Any] | None = None) -> None:
+        """Logs something to look at beside the output.
+
+        Args:
+            name: The asset's name.
+            content: Any value that can become JSON.
+            visual: How the platform shall draw it: `{"schema": "chartjs" | "plotly" | "geojson", "label": ...}`.
+        """
+        writer = self._state.writer
+        if writer is None:
+            return
+        asset: dict[str, Any] = {"name": str(name), "content": content, "content_type": "json"}
+        if visual is not None:
+            asset["visual"] = {"type": "custom-tab", **visual}
+        raw = msgspec.Raw(values.redacted(values.encode(asset), self._state.redaction).data)
+        self._state.assets.append(raw)
+        writer.append(Asset(data=raw))
+
+    @absorbed
+    def log(self, text: str) -> None:
+        """Adds a line, or several, to the run's log, and prints nothing."""
+        line = str(text)
+        self._state.log((line if line.endswith("\n") else line + "\n").encode("utf-8", "backslashreplace"))
+
+    def fail(self, message: str) -> None:
+        """Makes the run a failed one, although no exception was raised.
+
+        Args:
+            message: Why; becomes the run's error message.
+        """
+        self._state.error = str(message)
+
+    @absorbed
+    def _append(self, record: AnyRecord) -> None:
+        if self._state.writer is not None:
+            self._state.writer.append(record)
+
+    @absorbed
+    def _write_options(self) -> None:
+        options: Any = self._state.options
+        if self._state.redaction:
+            options = msgspec.json.decode(content_of(options, self._state.redaction).data)
+        self._append(Update(options=option_texts(options)))
+
+    @absorbed
+    def _write_input(self, value: Any) -> None:
+        writer = self._state.writer
+        if writer is not None:
+            writer.append(writer.payload(Input, content_of(value, self._state.redaction)))
+
+
+def current_run() -> Run | None:
+    """Returns the run that the calling code is part of, or None outside of any.
+
+    Each thread and each asyncio task has its own; a thread that a solver starts has none.
+    """
+    run_state = state.current()
+    return None if run_state is None else run_state.public
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

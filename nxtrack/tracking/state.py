@@ -1,0 +1,113 @@
+"""Owns which run the running code is part of, and what is known of it besides what users see."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from nxtrack.spool.writer import RunWriter
+    from nxtrack.tracking.run import Run
+    from nxtrack.tracking.streams import Sink
+    from nxtrack.tracking.values import Redaction
+
+UNSET: Any = msgspec.UNSET
+
+
+class RunState:
+    """One run in this process.
+
+    Attributes:
+        run_id: Its id in the spool.
+        key: Whose calls are part of it; None for a with-block.
+        parent: The run around it.
+        redaction: What shall not be recorded.
+        writer: Its file; None when it is not recorded.
+        sink: Where its text goes; None when it is not captured.
+        output: What was assigned as its output, or UNSET.
+        metrics: The last value of each metric.
+        assets: Encoded assets.
+        public: What users see of it.
+    """
+
+    __slots__ = (
+        "assets",
+        "description",
+        "error",
+        "input",
+        "key",
+        "metrics",
+        "name",
+        "options",
+        "output",
+        "parent",
+        "public",
+        "redaction",
+        "run_id",
+        "sink",
+        "status",
+        "writer",
+    )
+
+    public: Run
+
+    def __init__(self, run_id: str, redaction: Redaction, parent: RunState | None, key: object) -> None:
+        """Makes the state of a run that is about to begin."""
+        self.run_id = run_id
+        self.redaction = redaction
+        self.parent = parent
+        self.key = key
+        self.status: Literal["running", "succeeded", "failed"] = "running"
+        self.error: str | None = None
+        self.name: str | None = None
+        self.description: str | None = None
+        self.options: dict[str, Any] = {}
+        self.input: Any = None
+        self.output: Any = UNSET
+        self.metrics: dict[str, Any] = {}
+        self.assets: list[msgspec.Raw] = []
+        self.writer: RunWriter | None = None
+        self.sink: Sink | None = None
+
+    def log(self, data: bytes) -> None:
+        """Appends UTF-8 text to the run's log.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self.writer is not None:
+            if self.redaction:
+                data = self.redaction.text(data.decode("utf-8", "replace")).encode("utf-8", "backslashreplace")
+            self.writer.log(data)
+
+
+_current: ContextVar[RunState | None] = ContextVar("nxtrack.run", default=None)
+
+
+def running(state: RunState | None) -> RunState | None:
+    """Returns the innermost run, of `state` and those around it, that has not ended."""
+    while state is not None and state.status != "running":
+        state = state.parent
+    return state
+
+
+def current() -> RunState | None:
+    """Returns the run that the calling code is part of, or None outside of any."""
+    return running(_current.get())
+
+
+def within(key: object) -> RunState | None:
+    """Returns the run around the calling code that was begun with `key`, or None."""
+    state = current()
+    while state is not None and state.key is not key:
+        state = running(state.parent)
+    return state
+
+
+def become(state: RunState | None) -> RunState | None:
+    """Makes a run the current one, or none; returns the one that was current before."""
+    before = _current.get()
+    _current.set(state)
+    return before

@@ -1,0 +1,331 @@
+"""Owns the way of a solver's values to the JSON bytes that are uploaded: encoding, the output rule, redaction.
+
+Encoding never fails. What msgspec writes by itself goes through at its speed; types it does not know are converted
+by `nxtrack.tracking.hooks`; what is tangled, too deep or otherwise refused is walked by `nxtrack.tracking.plain`;
+and what even that cannot write becomes a summary of its type and size. Notes tell what was altered.
+
+Known limits, for the sake of speed: a dict such as `{1: ..., "1": ...}` is written with the same key twice, the JSON in
+a `msgspec.Raw` is trusted as long as it is one line, and a structure that shares its parts so that it has exponentially
+many paths is written out in full.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import msgspec
+
+from nxtrack.tracking import hooks
+from nxtrack.tracking.notes import Notes, bounded, type_name
+from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Encoded", "Redaction", "RedactionSpec", "as_output", "encode", "redacted"]
+
+_Function: TypeAlias = Callable[[object], object]
+RedactionSpec: TypeAlias = "str | re.Pattern[str] | _Function"
+
+MASK: Final = "***"
+
+# msgspec recurses in C, up to Python's recursion limit and with up to 400 bytes of stack a level. Where that could
+# be more than the stack has (Python 3.12 and later have a limit of their own for C), the careful walk is taken.
+_SAFE_RECURSION: Final = 10_000 if sys.version_info < (3, 12) else sys.maxsize
+_SAFE_STACK: Final = 512 * 1024
+_MOST_UNWRAPPED: Final = 64
+_N, _NEWLINE = b"n\n"
+
+# How to walk, the next when the one before was not enough: (write each container once, deepest level).
+_ATTEMPTS: Final = ((False, 200), (True, 200), (True, 20))
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A value as it will be uploaded.
+
+    Attributes:
+        data: UTF-8 JSON on one line.
+        notes: What was altered or dropped, a short sentence each, at most 20.
+    """
+
+    data: bytes
+    notes: tuple[str, ...] = ()
+
+
+def encode(value: object) -> Encoded:
+    """Encodes any value as JSON, and never fails.
+
+    Lossless forms of well-known types (a numpy array as lists, a path as text, bytes as base64) get no note; what
+    is altered or dropped does.
+
+    Args:
+        value: Anything a solver takes or returns. It is only read; iterators are left unread.
+
+    Returns:
+        The JSON and the notes.
+    """
+    session = _Session()
+    try:
+        if "nextmv" in sys.modules:
+            value = _unwrapped(value)
+        if sys.getrecursionlimit() > _SAFE_RECURSION or 0 < threading.stack_size() < _SAFE_STACK:
+            return _encode_carefully(value)
+        data = msgspec.json.Encoder(enc_hook=session.hook).encode(value)
+        # To look for one byte takes next to no time (for a `bytes` of one, six times as long), and numbers hold no "n".
+        if _N in data and b"null" in data:
+            session.seen().nonfinite += count_nonfinite(value)
+    except MemoryError:
+        return _summarised(value)
+    except Exception as fault:  # noqa: BLE001 whatever it is, the careful walk finds its way around it
+        return _encode_carefully(value, once=isinstance(fault, RecursionError))
+    except BaseException as fault:
+        # Polars panics with an exception that is no Exception. Anything else of that kind is meant for the program.
+        if type(fault).__name__ != "PanicException":
+            raise
+        return _encode_carefully(value)
+    if _NEWLINE in data or not data:  # only a msgspec.Raw can bring either
+        return _encode_carefully(value)
+    return Encoded(data, session.notes.sentences() if session.notes else ())
+
+
+class _Unsettled(Exception):
+    """The value has to be walked with care."""
+
+
+class _Session:
+    """What one call of the encoder learns from its hook."""
+
+    notes: Notes | None = None  # most values need none, and making them takes time
+
+    def seen(self) -> Notes:
+        """Gives the notes, made when they are first needed."""
+        if self.notes is None:
+            self.notes = Notes()
+        return self.notes
+
+    def hook(self, value: object) -> object:
+        """Converts what msgspec does not know.
+
+        Raises:
+            _Unsettled: When another thread could change a list that msgspec is in the middle of (it would read
+                freed memory), or a key of a dict became a dict, which may be that of another key as well.
+        """
+        if self.notes is None and _others_run():
+            raise _Unsettled
+        notes = self.seen()
+        kind = type(value)
+        if kind is tuple or kind is bool or value is None or kind is frozenset:
+            # These msgspec writes by itself, except as keys.
+            notes.add("key", kind)
+            return _KEY_ENCODER.encode(value).decode()
+        if kind is dict or kind is list:
+            raise _Unsettled
+        plain = hooks.convert(value, notes)
+        kind = type(plain)
+        if kind is float:
+            notes.nonfinite += not math.isfinite(cast("float", plain))
+        elif (kind is list or kind is dict) and not hooks.surely_finite(value):
+            notes.nonfinite += count_nonfinite(plain)
+        return plain
+
+
+def _key_part(value: object) -> object:
+    if isinstance(plain := hooks.convert(value, Notes()), str | int | float):
+        return plain
+    raise _Unsettled
+
+
+_KEY_ENCODER: Final = msgspec.json.Encoder(enc_hook=_key_part)
+
+
+def _others_run() -> bool:
+    """Whether threads of the program run beside this one; nxtrack's own do not touch the program's values."""
+    if threading.active_count() == 1:
+        return False
+    here = threading.get_ident()
+    return any(one.ident != here and not one.name.startswith("nxtrack") for one in threading.enumerate())
+
+
+def _encode_carefully(value: object, *, once: bool = False) -> Encoded:
+    for each_once, deepest in _ATTEMPTS[once:]:
+        notes = Notes()
+        try:
+            plain = Plain(notes, once=each_once, deepest=deepest).convert(value)
+            return Encoded(msgspec.json.encode(plain), notes.sentences())
+        except (TangledError, RecursionError):
+            continue
+    return _summarised(value)
+
+
+def _summarised(value: object) -> Encoded:
+    notes = Notes()
+    notes.add("whole", type(value))
+    return Encoded(msgspec.json.encode(hooks.summary(value)), notes.sentences())
+
+
+def _unwrapped(value: object) -> object:
+    """Replaces `nextmv.Input` and `nextmv.Output`, at the top or in a dict of arguments.
+
+    They are dataclasses, which msgspec would write field by field.
+    """
+    if hooks.is_nextmv_record(value):
+        return hooks.nextmv_fields(value)
+    if type(value) is dict:
+        parts = cast("dict[object, object]", value)
+        if len(parts) <= _MOST_UNWRAPPED and any(map(hooks.is_nextmv_record, list(parts.values()))):
+            return {key: hooks.nextmv_fields(part) for key, part in list(parts.items())}
+    return value
+
+
+def as_output(value: object) -> object:
+    """Gives a returned value the form the platform expects of an output.
+
+    Args:
+        value: What the solver returned, or what was set as the run's output.
+
+    Returns:
+        None for None (there is no output), a dict or another mapping with text keys as it is, a `nextmv.Output` as
+        its dict, and `{"solution": value}` for anything else.
+    """
+    if value is None or issubclass(type(value), dict):
+        return value
+    if hooks.is_nextmv_record(value, name="Output"):
+        return hooks.nextmv_fields(value)
+    try:
+        mapping = issubclass(type(value), Mapping) and all(isinstance(key, str) for key in cast("Any", value))
+    except Exception:  # noqa: BLE001 a metaclass or an iterator of the user's
+        mapping = False
+    return value if mapping else {"solution": value}
+
+
+class Redaction:
+    """What must not leave the machine, made once when a function is decorated. False when that is nothing.
+
+    Functions come first, so that no name and no pattern gets past by way of what they return.
+
+    Attributes:
+        names: Keys whose value is masked at any depth, folded for comparing without case.
+        patterns: What is masked wherever it matches, in text values and in keys.
+        functions: Each gets the decoded document and returns what to keep of it.
+    """
+
+    __slots__ = ("functions", "names", "patterns")
+
+    def __init__(
+        self,
+        *,
+        names: frozenset[str] = frozenset(),
+        patterns: tuple[re.Pattern[str], ...] = (),
+        functions: tuple[_Function, ...] = (),
+    ) -> None:
+        self.names = frozenset(name.casefold() for name in names)
+        self.patterns = patterns
+        self.functions = functions
+
+    @classmethod
+    def of(cls, spec: RedactionSpec | Sequence[RedactionSpec] | Redaction | None) -> Redaction:
+        """Builds a redaction from the `redact` option.
+
+        Args:
+            spec: A key, a compiled pattern, a function, or a list, tuple or set of those; None for nothing.
+
+        Raises:
+            TypeError: When it is none of these.
+        """
+        if isinstance(spec, Redaction):
+            return spec
+        several = isinstance(spec, list | tuple | set | frozenset)
+        items = cast("Sequence[Any]", spec if several else () if spec is None else (spec,))
+        names: list[str] = []
+        patterns: list[re.Pattern[str]] = []
+        functions: list[_Function] = []
+        for item in items:
+            if isinstance(item, str) and item:
+                names.append(item)
+            elif isinstance(item, re.Pattern) and isinstance(cast("Any", item).pattern, str):
+                patterns.append(cast("re.Pattern[str]", item))
+            elif callable(cast("object", item)):
+                functions.append(item)
+            else:
+                given = "an empty text" if item == "" else type_name(cast("Any", type(item)))
+                raise TypeError(
+                    "redact takes the name of a key, a compiled pattern for text, a function, "
+                    f"or a sequence of those, not {given}"
+                )
+        return cls(names=frozenset(names), patterns=tuple(patterns), functions=tuple(functions))
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to redact."""
+        return bool(self.names or self.patterns or self.functions)
+
+    def text(self, text: str) -> str:
+        """Masks what the patterns match in a text, such as a line of a log."""
+        for pattern in self.patterns:
+            text = pattern.sub(MASK, text)
+        return text
+
+    def mask(self, document: object) -> object:
+        """Masks names and patterns in a decoded JSON document, in place where that can be."""
+        top: list[object] = [document]
+        waiting: list[Any] = [top]
+        while waiting:
+            part = waiting.pop()
+            places: list[tuple[Any, object]]
+            if type(part) is dict:
+                self._mask_keys(part)
+                places = list(part.items())
+            else:
+                places = list(enumerate(part))
+            for place, value in places:
+                if isinstance(place, str) and place.casefold() in self.names:
+                    part[place] = MASK
+                elif isinstance(value, str):
+                    part[place] = self.text(value)
+                elif isinstance(value, dict | list):
+                    waiting.append(value)
+        return top[0]
+
+    def _mask_keys(self, part: dict[str, object]) -> None:
+        if not self.patterns or all(self.text(key) == key for key in part):
+            return
+        entries = list(part.items())
+        part.clear()
+        for number, (key, value) in enumerate(entries, 1):
+            named = key.casefold() in self.names
+            masked = key if named else self.text(key)
+            part[f"{masked} #{number}" if masked in part else masked] = value
+
+
+def redacted(encoded: Encoded, redact: Redaction) -> Encoded:
+    """Masks what must not leave the machine, and never fails.
+
+    Args:
+        encoded: A value as `encode` gave it.
+        redact: What to mask. When one of its functions raises, nothing of the value is kept.
+
+    Returns:
+        The masked JSON, with the notes there were and those of the masking.
+    """
+    if not redact:
+        return encoded
+    added = Notes()
+    try:
+        document: object = msgspec.json.decode(encoded.data)
+        for function in redact.functions:
+            document = function(document)
+        if redact.functions:
+            again = encode(document)
+            if document is None and encoded.data != b"null":
+                added.add("nothing")
+            encoded = Encoded(again.data, (*encoded.notes, *again.notes))
+            document = msgspec.json.decode(again.data)
+        data = msgspec.json.encode(redact.mask(document))
+    except Exception as fault:  # noqa: BLE001 a function of the user's, or a pattern
+        added.add("redaction", type(fault))
+        data = msgspec.json.encode({"redaction": "failed", "size": len(encoded.data)})
+    return Encoded(data, bounded((*encoded.notes, *added.sentences())))
