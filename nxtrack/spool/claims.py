@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,10 @@ class ClaimedRun:
     def __init__(self, spool: Spool, run: RunRecord, state: State, descriptor: int) -> None:
         """Takes an open, locked file; see `claim`."""
         self.run = run
-        self.state = state
+        self.state: State = state
         self._spool = spool
         self._descriptor = descriptor
+        self._lock = threading.Lock()  # The artefacts of a run are uploaded, and journaled, side by side.
 
     @property
     def run_id(self) -> str:
@@ -60,18 +62,20 @@ class ClaimedRun:
         Raises:
             SpoolUnavailable: It could not be written; what depends on it must not be done.
         """
-        try:
-            write_all(self._descriptor, frames.encode(record))
-            if durable:
-                os.fsync(self._descriptor)
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, self.run.sound)
-            raise SpoolUnavailable(
-                f"Run {self.run_id} is kept as it is: its journal cannot be written, {reason(error)}."
-            ) from error
-        self.run.sound = os.fstat(self._descriptor).st_size
-        self.run.add(record)
+        frame = frames.encode(record)
+        with self._lock:
+            try:
+                write_all(self._descriptor, frame)
+                if durable:
+                    os.fsync(self._descriptor)
+            except OSError as error:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, self.run.sound)
+                raise SpoolUnavailable(
+                    f"Run {self.run_id} is kept as it is: its journal cannot be written, {reason(error)}."
+                ) from error
+            self.run.sound += len(frame)
+            self.run.add(record)
 
     def settle(self, state: State, record: AnyRecord | None = None) -> None:
         """Journals an outcome, gives the run its new state and lets go of it.

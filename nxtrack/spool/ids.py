@@ -13,11 +13,12 @@ _PATTERN = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 def new_id() -> str:
-    """Returns a new run id: 48 bits of wall-clock milliseconds, then 80 random bits.
+    """Returns a new run id: 48 bits of wall-clock milliseconds, 20 bits of nanoseconds in it, 60 random bits.
 
     The random bits come from the system for every id, so a forked process never repeats its parent's.
     """
-    number = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10), "big")
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    number = milliseconds << 80 | nanoseconds << 60 | int.from_bytes(os.urandom(8), "big") >> 4
     return "".join([_PAIRS[number >> shift & 0x3FF] for shift in range(120, -1, -10)])
 
 

@@ -71,7 +71,9 @@ def prune(spool: Spool, *, older_than: float = 0.0, rejected: bool = False, dry_
             report.size += _remove(paths, dry_run=dry_run)
         report.runs += 1
     now_seconds = time.time()
-    for files in sidecars.values():
+    for run_id, files in sidecars.items():
+        if any(os.path.lexists(spool.paths.run(run_id, state)) for state in layout.STATES):
+            continue  # It changed its state while the folder was listed.
         old = [path for path in files if now_seconds - _modified(path, now_seconds) > _ORPHAN_SECONDS]
         report.size += _remove(old, dry_run=dry_run)
     return report

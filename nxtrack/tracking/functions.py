@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -64,7 +65,15 @@ class Tracked:
 def source_of(function: Any) -> str:
     """Returns what a function is called in messages: `routing.solve`."""
     name = getattr(function, "__qualname__", type(function).__name__)
-    return f"{getattr(function, '__module__', None) or '?'}.{name}"
+    return f"{module_name(getattr(function, '__module__', None))}.{name}"
+
+
+def module_name(module: str | None) -> str:
+    """Returns what a module is called in messages; the main program goes by its file's name."""
+    if module in {"__main__", "__mp_main__"}:
+        file = getattr(sys.modules.get("__main__"), "__file__", None)
+        return PurePath(file).stem if file else "program"
+    return module or "?"
 
 
 def _asked_by_cloudpickle() -> bool:

@@ -33,12 +33,9 @@ from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
-from nxtrack.tracking.notes import Notes, type_name
+from nxtrack.tracking.notes import Notes, summary, type_name
 
 Converter: TypeAlias = Callable[[Any, Notes], object]
-
-_MOST_ATTRIBUTES: Final = 20
-_LONGEST_ATTRIBUTE: Final = 80
 
 
 def convert(value: object, notes: Notes) -> object:
@@ -116,36 +113,6 @@ def opaque(value: object, notes: Notes) -> object:
     return summary(value)
 
 
-def summary(value: object, **why: object) -> dict[str, object]:
-    """Describes a value by its type, its size if it is a builtin container, and the names of its attributes.
-
-    Calls no method of the value's own class.
-
-    Args:
-        value: Anything at all.
-        why: What to say besides, for instance `circular=True`.
-    """
-    told: dict[str, object] = {"type": _type_of(value)}
-    for base in (dict, list, tuple, set, frozenset, str, bytes, bytearray):
-        if issubclass(type(value), base):
-            told["size"] = cast("Any", base).__len__(value)
-            return told | why
-    try:
-        names: object = list(object.__getattribute__(value, "__dict__"))
-    except Exception:  # noqa: BLE001 no __dict__, or one that resists
-        names = []
-    public = [name for name in cast("list[object]", names) if type(name) is str and not name.startswith("_")]
-    if public:
-        told["attributes"] = [
-            name[:_LONGEST_ATTRIBUTE].encode("ascii", "backslashreplace").decode() for name in public[:_MOST_ATTRIBUTES]
-        ]
-    return told | why
-
-
-def _type_of(value: object) -> str:
-    return type_name(type(value))
-
-
 def surely_finite(value: object) -> bool:
     """Whether a value is a numpy array of finite numbers only, which numpy knows sooner than a walk would."""
     if converter_of(value) is not _numpy_array:
@@ -169,11 +136,13 @@ def _raw(value: Any, _notes: Notes) -> object:
 
 
 def _record(value: Any, _notes: Notes) -> dict[str, object]:
-    """Names the fields of a dataclass or attrs object as msgspec would: public ones that are set."""
+    """Names the fields as msgspec would: those that are set, and of an attrs object only the public ones."""
     kind = cast("Any", type(value))
-    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else kind.__attrs_attrs__
-    names = [cast("str", field.name) for field in fields]
-    return {name: getattr(value, name) for name in names if not name.startswith("_") and hasattr(value, name)}
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+    else:
+        names = [str(field.name) for field in kind.__attrs_attrs__ if not field.name.startswith("_")]
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _struct(value: Any, _notes: Notes) -> dict[str, object]:
@@ -188,8 +157,7 @@ def _struct(value: Any, _notes: Notes) -> dict[str, object]:
 
 
 def _namespace(value: Any, _notes: Notes) -> dict[str, object]:
-    fields: dict[str, object] = vars(value)
-    return fields.copy()
+    return dict(cast("dict[str, object]", vars(value)))
 
 
 def _complex(value: complex, notes: Notes) -> list[float]:
@@ -208,7 +176,7 @@ def _named(value: Any, notes: Notes) -> object:
     module = value.__module__ if hasattr(value, "__module__") else None
     name = getattr(value, "__qualname__", value.__name__)
     full = f"{module}.{name}" if module and module != "builtins" else str(name)
-    return {"type": _type_of(value), "name": full[:200]}
+    return {"type": type_name(cast("Any", type(value))), "name": full[:200]}
 
 
 # -- numpy -------------------------------------------------------------------------------------------------
@@ -233,8 +201,10 @@ def _numpy_array(value: Any, notes: Notes) -> object:
     if kind == "m":
         return _numpy_durations(value, notes)
     if kind == "f" and value.dtype.itemsize > 8:  # noqa: PLR2004 bytes of a double
-        notes.about("rounded", value)
-        return value.astype(float).tolist()
+        doubles = value.astype(float)
+        if ((doubles != value) & (value == value)).any():  # noqa: PLR0124 NaN is unequal to itself
+            notes.about("rounded", value)
+        return doubles.tolist()
     return value.tolist()
 
 
@@ -356,7 +326,7 @@ _BY_NAME: Final[dict[str, Converter]] = {
     "builtins.method": _named,
     "builtins.type": _named,
     "builtins.module": _named,
-    "datetime.datetime": lambda value, _: dt.dt.isoformat(value),
+    "datetime.datetime": lambda value, _: dt.datetime.isoformat(value),
     "datetime.date": lambda value, _: dt.date.isoformat(value),
     "datetime.time": lambda value, _: dt.time.isoformat(value),
     "datetime.timedelta": lambda value, _: dt.timedelta(value.days, value.seconds, value.microseconds),

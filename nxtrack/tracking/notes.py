@@ -1,8 +1,8 @@
-"""Owns the account of what was altered on the way to JSON: types and counts, never a value."""
+"""Owns what is told about values that were altered on the way to JSON: their types and counts, never their contents."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -11,6 +11,8 @@ MOST_NOTES: Final = 20
 LONGEST_NOTE: Final = 200
 _LONGEST_NAME: Final = 80
 _MOST_KINDS: Final = 200
+_MOST_ATTRIBUTES: Final = 20
+_LONGEST_ATTRIBUTE: Final = 80
 
 # What can happen to a value, and how it is told. "{s}" follows the count, "{of}" is the type.
 _SENTENCES: Final = {
@@ -92,6 +94,32 @@ def type_name(kind: type) -> str:
     # Anything outside printable ASCII could be a newline, a lone surrogate, or worse.
     clean = "".join(mark if mark.isascii() and mark.isprintable() else "?" for mark in full[: _LONGEST_NAME + 1])
     return clean if len(clean) <= _LONGEST_NAME else f"{clean[: _LONGEST_NAME - 3]}..."
+
+
+def summary(value: object, **why: object) -> dict[str, object]:
+    """Describes a value by its type, its size if it is a builtin container, and the names of its attributes.
+
+    Calls no method of the value's own class.
+
+    Args:
+        value: Anything at all.
+        why: What to say besides, for instance `circular=True`.
+    """
+    told: dict[str, object] = {"type": type_name(type(value))}
+    for base in (dict, list, tuple, set, frozenset, str, bytes, bytearray):
+        if issubclass(type(value), base):
+            told["size"] = cast("Any", base).__len__(value)
+            return told | why
+    try:
+        names: object = list(object.__getattribute__(value, "__dict__"))
+    except Exception:  # noqa: BLE001 no __dict__, or one that resists
+        names = []
+    public = [name for name in cast("list[object]", names) if type(name) is str and not name.startswith("_")]
+    if public:
+        told["attributes"] = [
+            name[:_LONGEST_ATTRIBUTE].encode("ascii", "backslashreplace").decode() for name in public[:_MOST_ATTRIBUTES]
+        ]
+    return told | why
 
 
 def _sentence(event: str, name: str, count: int) -> str:

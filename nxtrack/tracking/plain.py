@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, cast
 
 import msgspec
 
 from nxtrack.tracking import hooks
+from nxtrack.tracking.notes import summary, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ class Plain:
             if kind is list or kind is dict:
                 return None, cast("_Container", value)
             value = self._step(value)
-        return hooks.summary(value), None
+        return summary(value), None
 
     def _scalar(self, value: object) -> object:
         kind = type(value)
@@ -122,7 +123,7 @@ class Plain:
                 return hooks.convert(value, self._notes)
         except Exception:  # noqa: BLE001 whatever a value's own methods do, the run is recorded
             self._notes.about("failed", value)
-            return hooks.summary(value)
+            return summary(value)
 
     def _refusal(self, value: object, container: _Container, *, depth: int) -> object:
         """Tells what to write in place of a container, or None when it can be entered."""
@@ -142,7 +143,7 @@ class Plain:
 
     def _instead(self, why: str, value: object) -> object:
         self._notes.about(why, value)
-        return hooks.summary(value, **{why: True})
+        return summary(value, **{why: True})
 
     def _enter(self, container: _Container) -> tuple[object, Iterator[tuple[Any, object]] | None]:
         """Makes the empty counterpart of a container and an iterator over its parts, or none if it is done."""
@@ -198,14 +199,11 @@ class Plain:
         return msgspec.json.encode(plain).decode()
 
     def _plain_key(self, key: object) -> object:
-        if type(key) is tuple and self._are_plain(parts := list(cast("tuple[object, ...]", key))):
+        if _is_tuple(key) and self._are_plain(parts := list(key)):
             return parts
-        inner = Plain(self._notes, once=True, deepest=_SMALL)
-        plain = inner.convert(key)
-        if type(plain) is dict and hooks.is_opaque(key):
-            # Objects of one class look the same: a number will tell them apart.
-            return cast("dict[str, object]", plain)["type"]
-        return plain
+        plain = Plain(self._notes, once=True, deepest=_SMALL).convert(key)
+        # Opaque objects of one class look the same: a number will tell them apart.
+        return type_name(type(key)) if hooks.is_opaque(key) else plain
 
 
 def count_nonfinite(value: object) -> int:
@@ -258,6 +256,10 @@ def _walk_nonfinite(value: object) -> int:
             elif kind not in _SCALARS:
                 waiting.append(item)
     return count
+
+
+def _is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
+    return type(value) is tuple
 
 
 def _are_short(items: list[int]) -> bool:

@@ -6,7 +6,7 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from nxtrack.tracking.functions import tracked_function
+from nxtrack.tracking.functions import module_name, tracked_function
 from nxtrack.tracking.plan import make
 from nxtrack.tracking.recording import Recording
 from nxtrack.tracking.run import Run, current_run
@@ -76,7 +76,7 @@ def _caller() -> str:
     frame: Any = inspect.currentframe()
     code = frame.f_back.f_back
     function = code.f_code.co_qualname
-    return f"{code.f_globals.get('__name__', '?')}{'' if function == '<module>' else '.' + function}"
+    return f"{module_name(code.f_globals.get('__name__'))}{'' if function == '<module>' else '.' + function}"
 
 
 @overload

@@ -16,12 +16,12 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, cast
 
 import msgspec
 
 from nxtrack.tracking import hooks
-from nxtrack.tracking.notes import Notes, bounded, type_name
+from nxtrack.tracking.notes import Notes, bounded, summary, type_name
 from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _encode_carefully(value: object, *, once: bool = False) -> Encoded:
 def _summarised(value: object) -> Encoded:
     notes = Notes()
     notes.add("whole", type(value))
-    return Encoded(msgspec.json.encode(hooks.summary(value)), notes.sentences())
+    return Encoded(msgspec.json.encode(summary(value)), notes.sentences())
 
 
 def _unwrapped(value: object) -> object:
@@ -173,12 +173,12 @@ def _unwrapped(value: object) -> object:
 
     They are dataclasses, which msgspec would write field by field.
     """
-    if hooks.is_nextmv_record(value):
+    whole: Any = value
+    if type(whole) is not dict:
         return hooks.nextmv_fields(value)
-    if type(value) is dict:
-        parts = cast("dict[object, object]", value)
-        if len(parts) <= _MOST_UNWRAPPED and any(map(hooks.is_nextmv_record, list(parts.values()))):
-            return {key: hooks.nextmv_fields(part) for key, part in list(parts.items())}
+    parts = cast("dict[object, object]", whole)
+    if len(parts) <= _MOST_UNWRAPPED and any(map(hooks.is_nextmv_record, list(parts.values()))):
+        return {key: hooks.nextmv_fields(part) for key, part in list(parts.items())}
     return value
 
 
@@ -240,16 +240,16 @@ class Redaction:
         if isinstance(spec, Redaction):
             return spec
         several = isinstance(spec, list | tuple | set | frozenset)
-        items = cast("Sequence[Any]", spec if several else () if spec is None else (spec,))
+        items = cast("Sequence[object]", spec if several else () if spec is None else (spec,))
         names: list[str] = []
         patterns: list[re.Pattern[str]] = []
         functions: list[_Function] = []
         for item in items:
             if isinstance(item, str) and item:
                 names.append(item)
-            elif isinstance(item, re.Pattern) and isinstance(cast("Any", item).pattern, str):
-                patterns.append(cast("re.Pattern[str]", item))
-            elif callable(cast("object", item)):
+            elif _is_text_pattern(item):
+                patterns.append(item)
+            elif callable(item):
                 functions.append(item)
             else:
                 given = "an empty text" if item == "" else type_name(cast("Any", type(item)))
@@ -275,13 +275,7 @@ class Redaction:
         waiting: list[Any] = [top]
         while waiting:
             part = waiting.pop()
-            places: list[tuple[Any, object]]
-            if type(part) is dict:
-                self._mask_keys(part)
-                places = list(part.items())
-            else:
-                places = list(enumerate(part))
-            for place, value in places:
+            for place, value in self._places(part):
                 if isinstance(place, str) and place.casefold() in self.names:
                     part[place] = MASK
                 elif isinstance(value, str):
@@ -289,6 +283,12 @@ class Redaction:
                 elif isinstance(value, dict | list):
                     waiting.append(value)
         return top[0]
+
+    def _places(self, part: Any) -> list[tuple[Any, object]]:
+        if not _is_dict(part):
+            return list(enumerate(cast("list[object]", part)))
+        self._mask_keys(part)
+        return list(part.items())
 
     def _mask_keys(self, part: dict[str, object]) -> None:
         if not self.patterns or all(self.text(key) == key for key in part):
@@ -299,6 +299,14 @@ class Redaction:
             named = key.casefold() in self.names
             masked = key if named else self.text(key)
             part[f"{masked} #{number}" if masked in part else masked] = value
+
+
+def _is_text_pattern(item: object) -> TypeGuard[re.Pattern[str]]:
+    return isinstance(item, re.Pattern) and isinstance(cast("Any", item).pattern, str)
+
+
+def _is_dict(part: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(part, dict)
 
 
 def redacted(encoded: Encoded, redact: Redaction) -> Encoded:

@@ -1,0 +1,197 @@
+"""Owns the delivery of one run: what is still to do by its journal, its uploads, its post, and each outcome's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from nxtrack.cloud.messages import ExternalResult, NewRun, RunConfiguration, RunFormat
+from nxtrack.delivery import reconcile
+from nxtrack.delivery.pacing import Aborted, backoff
+from nxtrack.errors import AnswerLost, NotReached, RateLimited, Refused, UploadExpired
+from nxtrack.spool import owner
+from nxtrack.spool.artefacts import Source
+from nxtrack.spool.records import Absent, Artefact, Posted, Posting, Unsent, Uploaded, now
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from nxtrack.cloud.application import Application
+    from nxtrack.delivery.pacing import Pacer
+    from nxtrack.spool.claims import ClaimedRun
+
+T = TypeVar("T")
+
+UPLOAD_FRESH_SECONDS = 600.0
+"""An upload is used again after a crash for so long; its URL is valid for 15 minutes ("Track runs", step 1)."""
+
+ATTEMPTS = 5
+"""How often a request that surely or harmlessly failed is sent in all."""
+
+NO_INPUT = Source(data=b"{}")
+"""What stands for the input of a run that had none: the platform wants one ("Track runs", step 5)."""
+
+
+class Unconfirmed(Exception):
+    """The run was posted, and whether the platform took it is not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What deliveries share: how to reach the platform, and how fast.
+
+    Attributes:
+        place: Endpoint and application, as the journal names them.
+        settle: Seconds that a posted run is given to show up in the platform's list.
+        durable: Journal frames that a power cut must not undo are fsynced.
+        posts: The pace of run posts.
+        requests: The pace of all requests.
+        abort: Set when the flush is to stop at once.
+    """
+
+    application: Application
+    place: str
+    settle: float
+    durable: bool
+    posts: Pacer
+    requests: Pacer
+    abort: threading.Event
+
+
+class Delivery:
+    """One claimed run on its way. Each step may run in another thread; the steps of a run never overlap but uploads.
+
+    Attributes:
+        claimed: The run.
+        line: Where it goes.
+    """
+
+    def __init__(self, claimed: ClaimedRun, line: Line) -> None:
+        """Takes a run that only this process may deliver."""
+        self.claimed = claimed
+        self.line = line
+
+    def prepare(self) -> list[Callable[[], None]]:
+        """Finds what is still to do.
+
+        Returns:
+            The uploads to make, side by side, before `post`; none when the run is posted already.
+
+        Raises:
+            Unconfirmed: It was posted, is not in the platform's list, and may still show up there.
+            CloudError: The platform's list could not be read.
+            RunCorrupt: An artefact is not what was recorded.
+        """
+        run = self.claimed.run
+        if run.posting is not None:
+            self._reconcile(run.posting)
+        if run.posted is not None:
+            return []
+        uploads: list[Callable[[], None]] = []
+        moment = owner.moment()
+        for kind in ("input", "output", "logs"):
+            known = run.uploads.get(kind)
+            if known and known.place == self.line.place and known.moment.age(moment) < UPLOAD_FRESH_SECONDS:
+                continue
+            run.uploads.pop(kind, None)
+            source = self.claimed.artefact(kind) or (NO_INPUT if kind == "input" else None)
+            if source is not None:
+                uploads.append(partial(self._upload, kind, source))
+        return uploads
+
+    def post(self) -> Posted:
+        """Posts the run, once; a POST that surely had no effect is repeated.
+
+        Raises:
+            Unconfirmed: The answer was lost: the platform may have taken it.
+            Refused: The platform said no.
+            NotReached: The platform cannot be reached.
+        """
+        if self.claimed.run.posted is not None:
+            return self.claimed.run.posted
+        message = self.message()
+        return self._patiently(lambda: self._post_once(message), (NotReached, RateLimited))
+
+    def message(self) -> NewRun:
+        """Returns the body of the POST ("Track runs", step 5)."""
+        run = self.claimed.run
+        start, end, uploads = run.start, run.end, run.uploads
+        assert end is not None
+        return NewRun(
+            upload_id=uploads["input"].upload_id,
+            name=start.name or start.source or None,
+            description=reconcile.marked(start.description, start.id),
+            options=start.options or None,
+            configuration=RunConfiguration(format=RunFormat()),
+            batch_experiment_id=start.batch_experiment_id,
+            result=ExternalResult(
+                status=end.status,
+                output_upload_id=uploads["output"].upload_id if "output" in uploads else None,
+                error_upload_id=uploads["logs"].upload_id if "logs" in uploads else None,
+                error_message=end.error if end.status == "failed" else None,
+                execution_duration=end.duration_ms,
+            ),
+        )
+
+    def _reconcile(self, posting: Posting) -> None:
+        run_id = self.claimed.run_id
+        if posting.place != self.line.place:
+            raise Unconfirmed(f"Run {run_id} may have been taken by {posting.place}: flush there again.")
+        application = self.line.application
+        found = reconcile.find(application, {run_id: posting.moment}).get(run_id)
+        if found is not None:
+            self._posted(found)
+        elif posting.moment.age(owner.moment()) < self.line.settle:
+            raise Unconfirmed(f"Run {run_id} may have been taken; the next flush looks before sending again.")
+        else:
+            self.claimed.checkpoint(Absent(), durable=self.line.durable)
+
+    def _upload(self, kind: Artefact, source: Source) -> None:
+        def once() -> Uploaded:
+            where = self.line.application.upload_url()
+            with source.open() as file:
+                self.line.application.upload(file, source.size, upload_url=where)
+            return Uploaded(artefact=kind, upload_id=where.upload_id, place=self.line.place, moment=owner.moment())
+
+        # An upload may be repeated at will: it has no effect before the run is posted with its id.
+        record = self._patiently(once, (NotReached, RateLimited, AnswerLost, UploadExpired))
+        self.claimed.checkpoint(record)
+
+    def _post_once(self, message: NewRun) -> Posted:
+        line, claimed = self.line, self.claimed
+        line.posts.wait(line.abort)
+        claimed.checkpoint(Posting(place=line.place, moment=owner.moment()), durable=line.durable)
+        try:
+            created = line.application.new_run(message, instance_id=claimed.run.start.instance_id)
+        except AnswerLost as error:
+            raise Unconfirmed(str(error)) from error
+        except RateLimited as error:
+            claimed.checkpoint(Unsent())
+            line.posts.refused(error.retry_after or 0.0)
+            raise
+        except (NotReached, Refused, Aborted):
+            # Not connected, refused, or stopped before: the platform surely has not taken it.
+            claimed.checkpoint(Unsent())
+            raise
+        line.posts.accepted()
+        return self._posted(created.run_id)
+
+    def _posted(self, run_id: str) -> Posted:
+        record = Posted(run_id=run_id, app_id=self.line.application.id, place=self.line.place, at=now())
+        self.claimed.checkpoint(record)
+        return record
+
+    def _patiently(self, action: Callable[[], T], repeatable: tuple[type[Exception], ...]) -> T:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return action()
+            except repeatable as error:
+                delay = backoff(attempt)
+                if isinstance(error, RateLimited):
+                    delay = max(error.retry_after or 0.0, delay)
+                    self.line.requests.refused(delay)
+                if self.line.abort.wait(delay):
+                    raise Aborted from error
+        return action()
