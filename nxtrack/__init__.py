@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nxtrack.settings import configure
-from nxtrack.tracking.run import Run, current_run
+from nxtrack.tracking.state import current_run
 from nxtrack.tracking.track import track
 
 if TYPE_CHECKING:
     from nxtrack.delivery.report import FlushReport
+    from nxtrack.tracking.run import Run
 
 __all__ = ["Run", "configure", "current_run", "flush", "track"]
+
+
+def __getattr__(name: str) -> object:
+    # `Run` is a name for annotations; what it needs is loaded with the first run.
+    if name == "Run":
+        from nxtrack.tracking.run import Run  # noqa: PLC0415
+
+        return Run
+    raise AttributeError(f"module 'nxtrack' has no attribute {name!r}")
 
 
 def flush(*, app_id: str | None = None, timeout: float | None = None, limit: int | None = None) -> FlushReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -48,8 +48,8 @@ def generator(begin: Begin, function: Callable[..., Any], args: Any, kwargs: Any
     """
     recording = begin()
     if recording is None:
-        plain_result: Any = yield from function(*args, **kwargs)
-        return plain_result
+        steps: Generator[Any, Any, Any] = function(*args, **kwargs)
+        return (yield from steps)
     last: Any = None
     try:
         steps = function(*args, **kwargs)
@@ -117,7 +117,7 @@ class _Unrecorded:
 
 def kind_of(function: Any) -> Callable[..., Any]:
     """Returns how a function is to be run inside a recording, by what calling it gives."""
-    kind: Any = type(function)
+    kind = cast("Any", type(function))
     candidates: tuple[Any, ...] = (function, getattr(kind, "__call__", None))  # noqa: B004
     for check, run in (
         (inspect.iscoroutinefunction, coroutine),

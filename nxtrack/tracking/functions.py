@@ -108,8 +108,8 @@ class TrackedFunction(FunctionWrapper):
         super().__init__(function, tracked.call)
         self._self_tracked = tracked
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         """The class of the function behind, as with any proxy; only cloudpickle is told the truth.
 
         It would otherwise pickle the function behind by value, and the runs of its workers would not be recorded.

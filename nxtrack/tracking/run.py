@@ -8,7 +8,7 @@ import msgspec
 
 from nxtrack.spool.records import Asset, Input, Metric, Update
 from nxtrack.spool.writer import Content
-from nxtrack.tracking import state, values
+from nxtrack.tracking import values
 from nxtrack.tracking.faults import absorbed
 from nxtrack.tracking.state import UNSET, RunState
 
@@ -149,7 +149,7 @@ class Run:
         asset: dict[str, Any] = {"name": str(name), "content": content, "content_type": "json"}
         if visual is not None:
             asset["visual"] = {"type": "custom-tab", **visual}
-        raw = msgspec.Raw(values.redacted(values.encode(asset), self._state.redaction).data)
+        raw = msgspec.Raw(content_of(asset, self._state.redaction).data)
         self._state.assets.append(raw)
         writer.append(Asset(data=raw))
 
@@ -184,15 +184,6 @@ class Run:
         writer = self._state.writer
         if writer is not None:
             writer.append(writer.payload(Input, content_of(value, self._state.redaction)))
-
-
-def current_run() -> Run | None:
-    """Returns the run that the calling code is part of, or None outside of any.
-
-    Each thread and each asyncio task has its own; a thread that a solver starts has none.
-    """
-    run_state = state.current()
-    return None if run_state is None else run_state.public
 
 
 def _text(value: object) -> str:

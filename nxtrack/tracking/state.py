@@ -5,15 +5,16 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 if TYPE_CHECKING:
+    import msgspec
+
     from nxtrack.spool.writer import RunWriter
     from nxtrack.tracking.run import Run
     from nxtrack.tracking.streams import Sink
     from nxtrack.tracking.values import Redaction
 
-UNSET: Any = msgspec.UNSET
+UNSET: Any = object()
+"""What was never given; None may be a value."""
 
 
 class RunState:
@@ -96,6 +97,15 @@ def running(state: RunState | None) -> RunState | None:
 def current() -> RunState | None:
     """Returns the run that the calling code is part of, or None outside of any."""
     return running(_current.get())
+
+
+def current_run() -> Run | None:
+    """Returns the run that the calling code is part of, or None outside of any.
+
+    Each thread and each asyncio task has its own; a thread that a solver starts has none.
+    """
+    state = current()
+    return None if state is None else state.public
 
 
 def within(key: object) -> RunState | None:

@@ -50,6 +50,7 @@ class _Inside(threading.local):
     value = False
 
 
+_STREAM_HANDLER: Any = logging.StreamHandler
 _BINARY: Any = (bytes, bytearray, memoryview)
 _lock = threading.Lock()
 _sinks: list[Sink] = []
@@ -153,8 +154,8 @@ def stop(sink: Sink) -> None:
 def _repoint(stream: Any, proxy: StreamProxy) -> None:
     """Gives the proxy to logging handlers that were made before it, and so hold the stream itself."""
     for reference in list(getattr(logging, "_handlerList", ())):
-        handler: Any = reference()
-        if isinstance(handler, logging.StreamHandler) and vars(handler).get("stream") is stream:
+        handler = reference()
+        if isinstance(handler, _STREAM_HANDLER) and vars(handler).get("stream") is stream:
             handler.stream = proxy
             _repointed.append((handler, proxy))
 
