@@ -210,6 +210,38 @@ class RunLogs(Message, omit_defaults=False):
     log: str = ""
 
 
+class RunChange(Message):
+    """Body of `PUT .../runs/{id}`: what is left out stays as it is (SDK)."""
+
+    name: str | None = None
+    description: str | None = None
+
+
+class AssetItem(Message):
+    """One asset in the answer of `GET .../runs/{id}/assets`, without its content (SDK). `size` in bytes."""
+
+    id: str
+    name: str
+    created_at: str
+    size: int
+    content_type: str
+    description: str | None = None
+    visual: dict[str, Any] | None = None
+
+
+class AssetPage(Message, omit_defaults=False):
+    """Answer of `GET .../runs/{id}/assets` (SDK)."""
+
+    items: list[AssetItem] = []
+
+
+class AssetDownload(Message):
+    """Answer of `GET .../runs/{id}/assets/{asset}`: where to GET the content (SDK)."""
+
+    download_url: str
+    type: str
+
+
 class Application(Message, omit_defaults=False):
     """An application, as `GET /v1/applications/{id}` shows it (SDK)."""
 

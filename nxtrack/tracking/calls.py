@@ -48,8 +48,8 @@ def generator(begin: Begin, function: Callable[..., Any], args: Any, kwargs: Any
     """
     recording = begin()
     if recording is None:
-        steps: Generator[Any, Any, Any] = function(*args, **kwargs)
-        return (yield from steps)
+        inner: Generator[Any, Any, Any] = function(*args, **kwargs)
+        return (yield from inner)
     last: Any = None
     try:
         steps = function(*args, **kwargs)

@@ -109,7 +109,7 @@ class TrackedFunction(FunctionWrapper):
         self._self_tracked = tracked
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The class of the function behind, as with any proxy; only cloudpickle is told the truth.
 
         It would otherwise pickle the function behind by value, and the runs of its workers would not be recorded.
