@@ -1,0 +1,116 @@
+"""Who is let in, and by which name."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from nxtrack.errors import ServerError
+from nxtrack.server.auth import KeyCheck, check_exposure, is_loopback
+from nxtrack.server.options import ServeOptions
+
+KEY = "s3cret"
+
+
+@pytest.fixture
+def locked(start):
+    return start(key=KEY)
+
+
+def test_any_key_opens_loopback(api):
+    assert api.call("GET", "/applications").status_code == 200
+
+
+@pytest.mark.parametrize("value", [None, "", "Bearer", "Bearer ", "Basic eDp5", "any"])
+def test_no_key_is_refused_even_on_loopback(shared, value):
+    answer = shared.session.get(
+        f"{shared.url}/v1/applications", headers={} if value is None else {"Authorization": value}
+    )
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "no API key" in answer.json()["error"]
+
+
+def test_a_configured_key_is_the_only_one(locked):
+    assert locked.call("GET", "/applications").status_code == 401
+    locked.key = "s3cret"
+    assert locked.call("GET", "/applications").status_code == 200
+    assert locked.track()
+    locked.key = "s3cre"
+    answer = locked.call("GET", "/applications")
+    assert answer.status_code == 401
+    assert "s3cre" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/a/b"])
+def test_pages_ask_for_a_configured_key(locked, path):
+    answer = locked.page(path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+    for value in ("Basic !!!", "Basic /////w==", "Basic eDp5", "Digest x", "Bearer wrong"):
+        assert locked.page(path, headers={"Authorization": value}).status_code == 401
+    assert locked.page(path, auth=("anybody", "s3cret")).status_code in {200, 404}
+    assert locked.page(path, headers={"Authorization": "Bearer s3cret"}).status_code in {200, 404}
+
+
+def test_what_holds_nobodys_data_needs_no_key(locked):
+    assert locked.page("/healthz").text == "ok\n"
+    assert locked.page("/static/style.css").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "127.0.0.1", "127.8.9.1", "[::1]"])
+def test_names_of_this_machine_are_answered(shared, host):
+    port = urlsplit(shared.url).port
+    for name in (host, f"{host}:{port}", f"{host}:80"):
+        assert shared.page("/healthz", headers={"Host": name}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8770", "127.0.0.1.evil.example", "10.0.0.1"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/applications", "/uploads/x", "/downloads/a/b/c"])
+def test_other_names_are_refused(shared, host, path):
+    """A web page whose name resolves to 127.0.0.1 must not read the runs (DNS rebinding)."""
+    answer = shared.page(path, headers={"Host": host, "Authorization": "Bearer any"})
+    assert answer.status_code == 421
+    assert "localhost" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("host", ["", "a b", "127.0.0.1/x", "user@127.0.0.1", "127.0.0.1:port", "[::1", 'a"b'])
+def test_a_broken_host_is_refused(shared, host):
+    assert shared.page("/healthz", headers={"Host": host}).status_code == 400
+
+
+def test_any_name_is_answered_beyond_loopback(start):
+    """There a key guards the data, and the machine may have any name."""
+    api = start(host="0.0.0.0", key="k")
+    api.url = api.url.replace("0.0.0.0", "127.0.0.1")
+    assert api.page("/healthz", headers={"Host": "solver.example:1"}).status_code == 200
+    assert api.page("/", headers={"Host": "solver.example:1"}).status_code == 401
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "solver.example", ""])
+def test_other_machines_need_a_key(host):
+    with pytest.raises(ServerError, match="--key"):
+        check_exposure(host, None)
+    check_exposure(host, "k")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "127.1.1.1"])
+def test_loopback_needs_none(host):
+    check_exposure(host, None)
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("key", ["", "  ", "two words", "clé", "a\n"])
+def test_a_key_that_no_header_carries_is_a_mistake(key):
+    with pytest.raises(ServerError, match="--key"):
+        check_exposure("127.0.0.1", key)
+
+
+def test_keys_are_kept_as_hashes_only():
+    check = KeyCheck(KEY)
+    assert check.accepts(KEY)
+    assert not check.accepts(KEY + " ")
+    assert not check.accepts("")
+    assert KEY not in repr(vars(check))
+    assert KEY not in repr(ServeOptions(key=KEY))
