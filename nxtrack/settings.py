@@ -45,6 +45,8 @@ class Settings:
         jobs: Connections a flush works with (`NXTRACK_JOBS`).
         rate: Run posts a second, 0 for no limit; the platform documents 5 (`NXTRACK_RATE`).
         request_rate: API requests a minute, 0 for no limit; the platform documents 2000 (`NXTRACK_REQUEST_RATE`).
+        backoff: Seconds before the first repetition of a request that failed; doubled for each further one
+            (`NXTRACK_BACKOFF`).
         api_key: The platform's API key (`NEXTMV_API_KEY`).
         endpoint: The platform's address (`NEXTMV_ENDPOINT`).
         profile: A named profile of `~/.nextmv/config.yaml` (`NEXTMV_PROFILE`).
@@ -63,6 +65,7 @@ class Settings:
     jobs: int = 8
     rate: float = 5.0
     request_rate: float = 2000.0
+    backoff: float = 1.0
     api_key: str | None = dataclasses.field(default=None, repr=False)
     endpoint: str | None = None
     profile: str | None = None
@@ -127,13 +130,17 @@ def _number(value: Any, lowest: float) -> float:
     return number
 
 
+def _folder(value: Any) -> str:
+    return os.path.expanduser(str(os.fspath(value)))  # noqa: PTH111  (text in, text out)
+
+
 def _text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "mode": lambda value: parse_choice(value, get_args(Mode)),
-    "dir": lambda value: os.path.expanduser(os.fspath(value)),  # noqa: PTH111
+    "dir": _folder,
     "capture": lambda value: parse_choice(value, get_args(Capture)),
     "streams": parse_streams,
     "durability": lambda value: parse_choice(value, get_args(Durability)),
@@ -143,6 +150,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "jobs": lambda value: int(_number(value, 1)),
     "rate": lambda value: _number(value, 0),
     "request_rate": lambda value: _number(value, 0),
+    "backoff": lambda value: _number(value, 0),
     "api_key": _text,
     "endpoint": _text,
     "profile": _text,

@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 GIVE_UP_AFTER = 3
 """Runs in a row of one application whose delivery the platform answered with errors, before the rest are kept."""
 
-LOOK_AGAIN_SECONDS = 1.0
-"""How long after a lost answer a flush looks for the run itself, before it leaves that to the next."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -256,6 +253,7 @@ class Flusher:
                 application=Application(app_id, self._client),
                 place=f"{self._endpoint}/v1/applications/{app_id}",
                 settle=self._settings.settle,
+                backoff=self._settings.backoff,
                 durable=self._settings.durability == "power",
                 posts=self._posts,
                 requests=self._requests,
@@ -293,7 +291,7 @@ class Flusher:
         return True
 
     def _look_again(self, delivery: Delivery) -> object:
-        if self._abort.wait(LOOK_AGAIN_SECONDS):
+        if self._abort.wait(self._settings.backoff):
             raise Aborted
         return delivery.prepare()
 

@@ -45,6 +45,7 @@ class Line:
     Attributes:
         place: Endpoint and application, as the journal names them.
         settle: Seconds that a posted run is given to show up in the platform's list.
+        backoff: Seconds before the first repetition of a request.
         durable: Journal frames that a power cut must not undo are fsynced.
         posts: The pace of run posts.
         requests: The pace of all requests.
@@ -54,6 +55,7 @@ class Line:
     application: Application
     place: str
     settle: float
+    backoff: float
     durable: bool
     posts: Pacer
     requests: Pacer
@@ -188,7 +190,7 @@ class Delivery:
             try:
                 return action()
             except repeatable as error:
-                delay = backoff(attempt)
+                delay = backoff(self.line.backoff, attempt)
                 if isinstance(error, RateLimited):
                     delay = max(error.retry_after or 0.0, delay)
                     self.line.requests.refused(delay)

@@ -87,6 +87,11 @@ class Pacer:
             self._rate = min(self._allowed, self._rate + self._allowed / 50)
 
 
-def backoff(attempt: int) -> float:
-    """Returns the seconds to wait before attempt `attempt` (1 is the first repetition): exponential, full jitter."""
-    return random.uniform(0, min(MAX_BACKOFF, 0.5 * 2**attempt))  # noqa: S311  (no secret)
+def backoff(first: float, repetition: int) -> float:
+    """Returns the seconds to wait before a repetition: exponential, with full jitter.
+
+    Args:
+        first: Longest wait before the first repetition, in seconds.
+        repetition: Which repetition it is, from 1.
+    """
+    return random.uniform(0, min(MAX_BACKOFF, first * 2 ** min(repetition - 1, 32)))  # noqa: S311  (no secret)

@@ -33,7 +33,7 @@ def platform(tmp_path: Path) -> Iterator[RunningPlatform]:
 @pytest.fixture
 def proxy(platform: RunningPlatform) -> Iterator[Proxy]:
     with contextlib.closing(Proxy(platform.url)) as proxy:
-        nxtrack.configure(endpoint=proxy.url, api_key="key", rate=0, request_rate=0)
+        nxtrack.configure(endpoint=proxy.url, api_key="key", rate=0, request_rate=0, backoff=0.02)
         yield proxy
 
 

@@ -122,4 +122,4 @@ def test_waiting_ends_at_once_when_the_flush_is_stopped():
 
 @given(st.integers(1, 1000))
 def test_backoff_is_bounded(attempt: int):
-    assert 0 <= backoff(attempt) <= MAX_BACKOFF
+    assert 0 <= backoff(1.0, attempt) <= min(MAX_BACKOFF, 2 ** (attempt - 1))
