@@ -13,7 +13,6 @@ import msgspec
 from nxtrack.cloud.messages import (
     ContentFormat,
     DownloadURL,
-    ErrorLog,
     NewRun,
     RunCreated,
     RunInformation,
@@ -39,13 +38,6 @@ DOWNLOAD_LIMIT: Final = 100_000_000
 """Bytes that a download may have ("Large payloads"); plans differ, so each call takes its own."""
 
 _AS_URL = {"format": "url"}
-
-
-class _ResultAnswer(RunInformation):
-    """`RunResult` as it is read: msgspec takes nothing but null for a field of the type `Raw | None`."""
-
-    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error_log: ErrorLog | None = None
 
 
 class Application:
@@ -140,20 +132,11 @@ class Application:
         metadata = self.run_metadata(id).metadata
         inline = _is_inline(metadata.format.output, metadata.output_size)
         query = None if inline else _AS_URL
-        answer = self._client.call("GET", self._run(id), answer=_ResultAnswer, query=query)
-        output = None if answer.output is msgspec.UNSET else answer.output
-        if output is not None and not inline and _is_json(metadata.format.output):
-            place = _decode(bytes(output), DownloadURL)
-            output = _decode(self._client.download(place.url, limit=limit), msgspec.Raw)
-        return RunResult(
-            id=answer.id,
-            user_email=answer.user_email,
-            name=answer.name,
-            description=answer.description,
-            metadata=answer.metadata,
-            output=output,
-            error_log=answer.error_log,
-        )
+        result = self._client.call("GET", self._run(id), answer=RunResult, query=query)
+        if isinstance(result.output, msgspec.Raw) and not inline and _is_json(metadata.format.output):
+            place = _decode(bytes(result.output), DownloadURL)
+            result.output = _decode(self._client.download(place.url, limit=limit), msgspec.Raw)
+        return result
 
     def run_input(self, id: str, *, limit: int = DOWNLOAD_LIMIT) -> bytes:  # noqa: A002
         """Returns a run's input, of at most `limit` bytes, as it was given."""

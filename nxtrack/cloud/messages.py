@@ -172,7 +172,7 @@ class ErrorLog(Message):
 class RunResult(RunInformation, omit_defaults=False):
     """Answer of `GET .../runs/{id}`. `output` is the output, or `{"url": ...}` when asked with `?format=url`."""
 
-    output: msgspec.Raw | None = None
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error_log: ErrorLog | None = None
 
 

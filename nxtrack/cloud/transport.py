@@ -212,7 +212,7 @@ class Transport:
         if outgoing.body is not None:
             # Set by hand, as requests would send an empty file in chunks, which the object store refuses.
             prepared.headers["Content-Length"] = str(outgoing.size)
-            prepared.body = cast("Any", outgoing.body) if outgoing.size else None
+            prepared.body = cast("Any", outgoing.body)
         settings = session.merge_environment_settings(prepared.url, {}, True, None, None)
         return session.send(
             prepared, allow_redirects=False, timeout=(self._timeout.connect, self._timeout.read), **settings

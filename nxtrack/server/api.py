@@ -122,7 +122,7 @@ def list_runs(request: Request) -> Response:
 def get_run(request: Request) -> Response:
     """`GET .../runs/{run}`: the result, with the output or a URL for it."""
     run = _run(request)
-    output = None
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     if "output" in run.artefacts:
         output = msgspec.Raw(_output(request, run))
     error_log = None

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from nxtrack.cloud.application import INLINE_LIMIT, Application
@@ -157,7 +158,7 @@ def test_results(platform):
 
     answers["GET", f"{run}/metadata"] = {"id": "r", "metadata": metadata(10**7)}
     answers["GET", f"{run}?format=url"] = {"id": "r"}
-    assert platform.application.run_result("r").output is None
+    assert platform.application.run_result("r").output is msgspec.UNSET
 
 
 def test_logs(platform):

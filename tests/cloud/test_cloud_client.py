@@ -221,26 +221,35 @@ def test_a_tunnel_that_hangs(serve, connect, monkeypatch):
     assert "timed out" in str(error)
 
 
-def test_through_a_tunnel(serve, connect, authority, monkeypatch):
-    """TLS through a proxy's tunnel: the CONNECT does not count as the request, and the tunnel is kept."""
-    server = serve(answering(), authority.server)
+def pump(source, sink):
+    with contextlib.suppress(OSError):
+        while block := source.recv(2**16):
+            sink.sendall(block)
+        sink.shutdown(socket.SHUT_WR)
 
-    def tunnel(line):
+
+def tunnelling(port):
+    """A proxy whose first tunnel stands, and no other."""
+
+    def behave(line):
         line.hear()
+        if line.server.accepted > 1:
+            line.say(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            return
         line.say(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", server.port)) as far:
+        with socket.create_connection(("127.0.0.1", port)) as far:
             other = threading.Thread(target=pump, args=(far, line.sock))
             other.start()
             pump(line.sock, far)
             other.join()
 
-    def pump(source, sink):
-        with contextlib.suppress(OSError):
-            while block := source.recv(2**16):
-                sink.sendall(block)
-            sink.shutdown(socket.SHUT_WR)
+    return behave
 
-    proxy = serve(tunnel)
+
+def test_through_a_tunnel(serve, connect, authority, monkeypatch):
+    """TLS through a proxy's tunnel: the CONNECT does not count as the request, and the tunnel is kept."""
+    server = serve(answering(), authority.server)
+    proxy = serve(tunnelling(server.port))
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle)
     client = connect(f"https://localhost:{server.port}")
@@ -249,7 +258,9 @@ def test_through_a_tunnel(serve, connect, authority, monkeypatch):
     assert [heard.target for heard in proxy.heard] == [f"localhost:{server.port}"]
     assert len(server.heard) == 2
     assert (client.requests_sent, client.connections_opened) == (2, 1)
-    client.close()
+    monkeypatch.setattr(wire, "IDLE_SECONDS", 0.0)
+    assert type(failure(post, client)) is NotReached  # the same connection, opened anew, gets no tunnel
+    assert len(server.heard) == client.requests_sent == 2
 
 
 @pytest.mark.parametrize("proxy", ["http://[::1", "gopher://x:1", "socks5://127.0.0.1:1", "http://:0", "http://"])
