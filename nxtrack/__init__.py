@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nxtrack.delivery import background
 from nxtrack.settings import configure
+from nxtrack.tracking.ready import listeners
 from nxtrack.tracking.state import current_run
 from nxtrack.tracking.track import track
 
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from nxtrack.tracking.run import Run
 
 __all__ = ["Run", "configure", "current_run", "flush", "track"]
+
+# Tracking knows nothing of delivery; for `online` mode the two meet here.
+listeners.append(background)
 
 
 def __getattr__(name: str) -> object:

@@ -47,6 +47,7 @@ class Settings:
         request_rate: API requests a minute, 0 for no limit; the platform documents 2000 (`NXTRACK_REQUEST_RATE`).
         backoff: Seconds before the first repetition of a request that failed; doubled for each further one
             (`NXTRACK_BACKOFF`).
+        exit_wait: Seconds that the end of a program waits for `online` delivery, at most (`NXTRACK_EXIT_WAIT`).
         api_key: The platform's API key (`NEXTMV_API_KEY`).
         endpoint: The platform's address (`NEXTMV_ENDPOINT`).
         profile: A named profile of `~/.nextmv/config.yaml` (`NEXTMV_PROFILE`).
@@ -66,6 +67,7 @@ class Settings:
     rate: float = 5.0
     request_rate: float = 2000.0
     backoff: float = 1.0
+    exit_wait: float = 5.0
     api_key: str | None = dataclasses.field(default=None, repr=False)
     endpoint: str | None = None
     profile: str | None = None
@@ -88,7 +90,9 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in _UNITS:
         raise ValueError("expected a size such as 50MB or 10GB")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    whole, _, part = match[1].partition(".")
+    scale: int = 10 ** len(part)
+    return int(whole + part) * _UNITS[match[2].upper()] // scale
 
 
 def parse_streams(value: Any) -> tuple[Stream, ...]:
@@ -117,10 +121,8 @@ def parse_choice(value: Any, choices: tuple[str, ...]) -> str:
 
 
 def _limit(value: Any) -> int | None:
-    if isinstance(value, int):
-        return value
     text = str(value).strip().lower()
-    return None if text in {"", "none", "0", "unlimited"} else parse_bytes(text)
+    return None if text in {"", "none", "unlimited"} else parse_bytes(text) or None
 
 
 def _number(value: Any, lowest: float) -> float:
@@ -130,8 +132,8 @@ def _number(value: Any, lowest: float) -> float:
     return number
 
 
-def _folder(value: Any) -> str:
-    return os.path.expanduser(str(os.fspath(value)))  # noqa: PTH111  (text in, text out)
+def _folder(value: str | os.PathLike[str]) -> str:
+    return os.path.expanduser(os.fspath(value))  # noqa: PTH111  (text in, text out)
 
 
 def _text(value: Any) -> str | None:
@@ -151,6 +153,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "rate": lambda value: _number(value, 0),
     "request_rate": lambda value: _number(value, 0),
     "backoff": lambda value: _number(value, 0),
+    "exit_wait": lambda value: _number(value, 0),
     "api_key": _text,
     "endpoint": _text,
     "profile": _text,
@@ -161,8 +164,8 @@ _PLATFORM_NAMES = frozenset({"api_key", "endpoint", "profile", "app_id", "instan
 _VARIABLES = {name: ("NEXTMV_" if name in _PLATFORM_NAMES else "NXTRACK_") + name.upper() for name in _PARSERS}
 
 _lock = threading.Lock()
-_configured: dict[str, Any] = {}
-_cache: tuple[object, Settings, tuple[str, ...]] | None = None
+_configured: dict[str, Any] = {}  # never changed but replaced, so that who reads sees all of one `configure` or nothing
+_cache: tuple[object, dict[str, Any], Settings, tuple[str, ...]] | None = None
 
 
 def _environment() -> tuple[Mapping[Any, Any], list[Any]]:
@@ -183,22 +186,21 @@ _data, _keys = _environment()
 def _resolve() -> tuple[Settings, tuple[str, ...]]:
     global _cache  # noqa: PLW0603  (the cache is this module's one piece of state besides `configure`)
     seen = tuple(map(_data.get, _keys))
-    cached = _cache
-    if cached is not None and cached[0] == seen:
-        return cached[1], cached[2]
+    cached, configured = _cache, _configured
+    if cached is not None and cached[1] is configured and cached[0] == seen:
+        return cached[2], cached[3]
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, variable in _VARIABLES.items():
         text = os.environ.get(variable)
-        if name not in _configured and text is not None and text.strip():
+        if name not in configured and text is not None and text.strip():
             try:
                 values[name] = _PARSERS[name](text)
             except ValueError as error:
                 shown = "" if name == "api_key" else f" is {text[:80]!r}:"
                 problems.append(f"{variable}{shown} {error}")
-    with _lock:
-        settings = Settings(**(values | _configured))
-        _cache = (seen, settings, tuple(problems))
+    settings = Settings(**(values | configured))
+    _cache = (seen, configured, settings, tuple(problems))
     return settings, tuple(problems)
 
 
@@ -235,22 +237,18 @@ def configure(**settings: object) -> None:
         TypeError: There is no such setting.
         SettingsError: A value cannot be used; nothing is changed then.
     """
-    global _cache  # noqa: PLW0603
+    global _configured  # noqa: PLW0603
     if unknown := sorted(settings.keys() - _PARSERS.keys()):
         raise TypeError(f"no such setting: {', '.join(unknown)}; there are {', '.join(_PARSERS)}")
     parsed: dict[str, Any] = {}
     for name, value in settings.items():
         try:
-            parsed[name] = None if value is None else _PARSERS[name](value)
+            if value is not None:
+                parsed[name] = _PARSERS[name](value)
         except (TypeError, ValueError) as error:
             raise SettingsError(f"{name} cannot be set: {error}") from None
     with _lock:
-        for name, value in parsed.items():
-            if value is None:
-                _configured.pop(name, None)
-            else:
-                _configured[name] = value
-        _cache = None
+        _configured = {name: value for name, value in _configured.items() if name not in settings} | parsed
 
 
 def spool_dir(settings: Settings) -> str:

@@ -98,7 +98,13 @@ class _Applications:
 
 
 class Flusher:
-    """One flush of one spool. Several may work on the same spool at once, in any processes."""
+    """One flush of one spool. Several may work on the same spool at once, in any processes.
+
+    Attributes:
+        report: What came of it so far.
+        stopping: No further run is begun.
+        hurry: A request that failed is not repeated.
+    """
 
     def __init__(
         self,
@@ -112,6 +118,7 @@ class Flusher:
         """Takes what to flush, where to (else as the settings say) and what is asked; see `Order`."""
         self.report = FlushReport()
         self.stopping = threading.Event()
+        self.hurry = threading.Event()
         self._spool = runs
         self._settings = settings
         self._access = access
@@ -154,10 +161,16 @@ class Flusher:
                 self._drive(queue, workers)
             finally:
                 self._abort.set()
+                self.hurry.set()
                 workers.close(patience=0.0 if self.stopping.is_set() else 5.0)
                 for task in self._in_flight.values():
                     task.delivery.claimed.release()
         return self.report
+
+    def stop(self) -> None:
+        """Begins no further run, and lets what is in flight end. Any thread or signal handler may call this."""
+        self.stopping.set()
+        self.hurry.set()
 
     def _recover(self) -> None:
         recovery = recover(self._spool, other_hosts=self._order.other_hosts)
@@ -195,7 +208,7 @@ class Flusher:
             except KeyboardInterrupt:
                 if self.stopping.is_set():
                     raise
-                self.stopping.set()
+                self.stop()
 
     def _is_over(self, deadline: float | None) -> bool:
         return self.stopping.is_set() or self._offline or (deadline is not None and time.monotonic() >= deadline)
@@ -258,6 +271,7 @@ class Flusher:
                 posts=self._posts,
                 requests=self._requests,
                 abort=self._abort,
+                hurry=self.hurry,
             )
         return self._lines[app_id]
 
@@ -369,4 +383,9 @@ def flush_spool(
     """
     chosen = settings or settings_module.current()
     order = Order(app_id=app_id, timeout=timeout, limit=limit, other_hosts=other_hosts)
-    return Flusher(spool(settings_module.spool_dir(chosen)), chosen, order=order, progress=progress).run()
+    return Flusher(spool_of(chosen), chosen, order=order, progress=progress).run()
+
+
+def spool_of(settings: Settings) -> Spool:
+    """Returns the spool that the settings name."""
+    return spool(settings_module.spool_dir(settings))

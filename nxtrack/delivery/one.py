@@ -50,6 +50,7 @@ class Line:
         posts: The pace of run posts.
         requests: The pace of all requests.
         abort: Set when the flush is to stop at once.
+        hurry: Set when a failure is no longer to be waited out.
     """
 
     application: Application
@@ -60,6 +61,7 @@ class Line:
     posts: Pacer
     requests: Pacer
     abort: threading.Event
+    hurry: threading.Event
 
 
 class Delivery:
@@ -194,6 +196,6 @@ class Delivery:
                 if isinstance(error, RateLimited):
                     delay = max(error.retry_after or 0.0, delay)
                     self.line.requests.refused(delay)
-                if self.line.abort.wait(delay):
-                    raise Aborted from error
+                if self.line.hurry.wait(delay):
+                    raise
         return action()

@@ -15,7 +15,7 @@ from nxtrack.errors import SpoolError
 from nxtrack.spool import ids, owner, system
 from nxtrack.spool.records import End, Output, Start, now
 from nxtrack.spool.store import spool
-from nxtrack.tracking import state, streams, values
+from nxtrack.tracking import ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, warn_once
 from nxtrack.tracking.run import Run, content_of, option_texts
 from nxtrack.tracking.state import UNSET, RunState
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
 
 MAX_ERROR = 4096
 """Characters of an error message that are kept."""
-
-_after_finish: list[Callable[[], None]] = []
-
-
-def after_finish(action: Callable[[], None]) -> None:
-    """Has `action` called whenever a run of this process became ready, in the thread that ran it."""
-    _after_finish.append(action)
 
 
 class Recording:
@@ -91,6 +84,8 @@ class Recording:
         if plan.sample_rate < 1 and random.random() >= plan.sample_rate:  # noqa: S311  (no secret)
             return
         _prepare_process()
+        for listener in ready.listeners:
+            listener.begun(self._settings)
         self._spool = spool(settings.spool_dir(self._settings))
         run_input, run.options = bind()
         run.input = run_input
@@ -114,7 +109,7 @@ class Recording:
         run.writer = self._spool.begin(start, content, self._settings.durability)
         capture = plan.capture or self._settings.capture
         if capture != "off":
-            run.sink = streams.Sink(plan.streams or self._settings.streams, self._log)
+            run.sink = streams.Sink(self._settings.streams if plan.streams is None else plan.streams, self._log)
             streams.start(run.sink)
 
     def resume(self) -> None:
@@ -187,8 +182,8 @@ class Recording:
             note = f"The output could not be kept: {describe(fault)}."
             writer.finish(msgspec.structs.replace(end, notes=(*end.notes, note)))
             warn_once("output", f"output of {self.source} not recorded: {describe(fault)}; the solver is not affected")
-        for action in _after_finish:
-            action()
+        for listener in ready.listeners:
+            listener.ready(self._settings)
 
     def _output(self, result: Any) -> Content | None:
         plan, run = self._plan, self._state
