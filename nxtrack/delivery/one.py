@@ -27,7 +27,7 @@ T = TypeVar("T")
 UPLOAD_FRESH_SECONDS = 600.0
 """An upload is used again after a crash for so long; its URL is valid for 15 minutes ("Track runs", step 1)."""
 
-ATTEMPTS = 5
+ATTEMPTS = 4
 """How often a request that surely or harmlessly failed is sent in all."""
 
 NO_INPUT = Source(data=b"{}")
