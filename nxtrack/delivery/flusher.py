@@ -202,7 +202,9 @@ class Flusher:
                 self.report.pending += len(queue) - position
                 return
             try:
-                done = workers.done()
+                done = workers.done(timeout=0.5)
+                if self.stopping.is_set():
+                    self.hurry.set()
                 if done is not None and self._advance(done, workers):
                     del self._in_flight[id(done.key)]
             except KeyboardInterrupt:
