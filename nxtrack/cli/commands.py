@@ -1,0 +1,234 @@
+"""Owns what can be typed: each command's options, its help, and which function does its work."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    name="nxtrack",
+    help="Delivers tracked runs of decision models to Nextmv Cloud, and looks after those that wait on this machine.",
+    epilog="Exit status: 0 done; 1 a run was rejected; 2 usage, configuration or authentication; 75 left for later.",
+    add_completion=False,
+    no_args_is_help=True,
+    # Plain help needs none of rich, which would cost each command its start-up.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+class State(StrEnum):
+    """The states of a run in the spool."""
+
+    ACTIVE = "active"
+    READY = "ready"
+    UNCONFIRMED = "unconfirmed"
+    SYNCED = "synced"
+    REJECTED = "rejected"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"nxtrack {version('nxtrack')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _nxtrack(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def flush(
+    *,
+    app_id: Annotated[
+        Optional[str],  # noqa: UP045  (the oldest typer that is supported reads no other spelling)
+        typer.Option(metavar="APP", help="Deliver only runs of this application, and those that name none."),
+    ] = None,
+    jobs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Connections to work with; NXTRACK_JOBS, else 8."),
+    ] = None,
+    rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, help="Runs to send a second, 0 for no limit; NXTRACK_RATE, else 5."),
+    ] = None,
+    limit: Annotated[Optional[int], typer.Option(min=1, help="Deliver at most so many runs.")] = None,  # noqa: UP045
+    timeout: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, metavar="SECONDS", help="Begin no further run after so many seconds."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on delivering, until Ctrl-C or SIGTERM.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be delivered; send nothing.")] = False,
+    other_hosts: Annotated[
+        bool,
+        typer.Option("--other-hosts", help="Take unfinished runs of other machines for dead. Only if you know it."),
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Deliver the runs that wait.
+
+    Shows a progress bar on a terminal. Ctrl-C once finishes what is in flight; twice stops at once. Nothing is lost
+    either way. With --watch, --json prints a line of JSON for each flush that changed something.
+    """
+    import dataclasses
+
+    from nxtrack import settings
+    from nxtrack.cli import flush as work
+    from nxtrack.delivery.flusher import Order
+
+    if watch and dry_run:
+        raise typer.BadParameter("--watch and --dry-run exclude each other.")
+    chosen = settings.current()
+    chosen = dataclasses.replace(
+        chosen, jobs=chosen.jobs if jobs is None else jobs, rate=chosen.rate if rate is None else rate
+    )
+    order = Order(app_id=app_id, timeout=timeout, limit=limit, other_hosts=other_hosts)
+    if dry_run:
+        return work.preview(chosen, order, as_json=as_json)
+    if watch:
+        from nxtrack.cli.watch import watch as work_on
+
+        return work_on(chosen, order, as_json=as_json)
+    return work.deliver(chosen, order, as_json=as_json)
+
+
+@app.command()
+def status(*, as_json: AsJson = False) -> int:
+    """Count the runs in the spool by state.
+
+    With their bytes, the age of the oldest that waits, and how many could not be recorded.
+    """
+    from nxtrack.cli import status as work
+
+    return work.status(as_json=as_json)
+
+
+@app.command("list")
+def list_runs(
+    *,
+    state: Annotated[Optional[State], typer.Option(help="List only runs in this state.")] = None,  # noqa: UP045
+    limit: Annotated[Optional[int], typer.Option(min=1, help="List at most so many runs.")] = None,  # noqa: UP045
+    as_json: AsJson = False,
+) -> int:
+    """List runs in the spool, newest first."""
+    from nxtrack.cli import runs
+
+    return runs.list_runs(None if state is None else state.value, limit=limit, as_json=as_json)
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id in the spool, or its beginning.")],
+    *,
+    input: Annotated[bool, typer.Option("--input", help="Print the input's bytes, and nothing else.")] = False,  # noqa: A002
+    output: Annotated[bool, typer.Option("--output", help="Print the output's bytes, and nothing else.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Print the logs' bytes, and nothing else.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Show all that is known of a run in the spool."""
+    from nxtrack.cli import show as work
+
+    if input + output + logs + as_json > 1:
+        raise typer.BadParameter("--input, --output, --logs and --json exclude each other.")
+    if input or output or logs:
+        return work.print_artefact(run_id, "input" if input else "output" if output else "logs")
+    return work.show(run_id, as_json=as_json)
+
+
+@app.command()
+def retry(
+    run_ids: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="ID", help="Ids of rejected runs, or their beginnings."),
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Send all rejected runs back.")] = False,
+) -> int:
+    """Send rejected runs back to those that wait.
+
+    The next flush uploads them anew.
+    """
+    from nxtrack.cli import retention
+
+    if bool(run_ids) == every:
+        raise typer.BadParameter("Give the ids of rejected runs, or --all.")
+    return retention.retry(run_ids or None)
+
+
+@app.command()
+def clean(
+    *,
+    older_than: Annotated[
+        str,
+        typer.Option(metavar="AGE", help="Only runs that began so long ago: 30m, 12h, 7d, 2w."),
+    ] = "0",
+    rejected: Annotated[bool, typer.Option("--rejected", help="Remove rejected runs too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
+) -> int:
+    """Remove delivered runs from the spool.
+
+    All of them, unless --older-than is given. Runs that wait for delivery always stay.
+    """
+    from nxtrack.cli import retention
+
+    return retention.clean(older_than=retention.seconds(older_than), rejected=rejected, dry_run=dry_run)
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="A name or address to listen on; any but loopback needs a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")] = 8770,
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Where to keep the data; by default in your user data folder."),
+    ] = None,
+    key: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            envvar="NXTRACK_SERVE_KEY",
+            help="The only API key to let in. A key on the command line shows in the list of processes: prefer the "
+            "variable.",
+        ),
+    ] = None,
+) -> int:
+    """Run the local platform.
+
+    It has the API for tracked runs, and a page of their history. The first line printed holds the address. On
+    loopback any key is let in, unless --key is given. Ctrl-C or SIGTERM stops it.
+    """
+    from nxtrack.cli import serve as work
+
+    return work.run_platform(host=host, port=port, data=data, key=key)
+
+
+@app.command()
+def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the platform up until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The platform's port; 0 takes a free one.")] = 0,
+) -> int:
+    """Go the whole way on this machine.
+
+    A local platform, tracked solves, a flush, and reading the runs back. Everything happens in a temporary folder;
+    your spool, your key and Nextmv Cloud are left alone.
+    """
+    from nxtrack.cli import demo as work
+
+    return work.demo(keep=keep, port=port)

@@ -1,0 +1,115 @@
+"""Owns the entry point: it runs a command, and is the one place where errors become sentences and exit statuses.
+
+0     done, nothing left
+1     at least one run rejected, or damaged
+2     usage, configuration or authentication
+70    a fault of nxtrack's own
+75    left for later: network, rate, quota, a disk that is full
+130   stopped by Ctrl-C before there was anything to keep
+141   whoever read the output stopped reading
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import typer
+
+from nxtrack.cli.output import complain, plain
+from nxtrack.errors import (
+    AccessRefused,
+    CloudError,
+    NotFound,
+    NxtrackError,
+    Rejected,
+    RunBusy,
+    RunCorrupt,
+    SpoolUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE = 0
+REJECTED = 1
+USAGE = 2
+FAULT = 70
+LATER = 75
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+# The first line that fits counts; what fits none is a matter of usage or configuration.
+_STATUSES: tuple[tuple[tuple[type[NxtrackError], ...], int], ...] = (
+    ((Rejected, RunCorrupt), REJECTED),
+    ((AccessRefused, NotFound), USAGE),
+    ((CloudError, SpoolUnavailable, RunBusy), LATER),
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        args: The command and its arguments; by default those of the process.
+
+    Returns:
+        The exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name or a path may hold what the terminal's encoding cannot show; that is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(list(sys.argv[1:] if args is None else args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more when it ends, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+def _run(args: list[str]) -> int:
+    from nxtrack.cli.commands import app
+
+    try:
+        # Not `app()`: it would turn signals and broken pipes into statuses of its own.
+        command = typer.main.get_command(app)
+        with command.make_context("nxtrack", args) as context:
+            return command.invoke(context) or DONE
+    except typer.Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except NxtrackError as error:
+        complain(str(error))
+        return status_of(error)
+    except Exception as error:  # noqa: BLE001  (this is where nobody is left to handle it)
+        show = getattr(error, "show", None)
+        if show is not None:  # click's errors of usage, whichever click typer brings along
+            show()
+            return USAGE
+        return _fault(error)
+
+
+def status_of(error: NxtrackError) -> int:
+    """Returns the exit status of a command that ended with an error."""
+    return next((status for kinds, status in _STATUSES if isinstance(error, kinds)), USAGE)
+
+
+def _fault(error: Exception) -> int:
+    if os.environ.get("NXTRACK_DEBUG", "").strip() not in {"", "0"}:
+        complain(plain("".join(traceback.format_exception(error)).rstrip("\n")))
+    else:
+        text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
+        complain(
+            f"nxtrack failed: {text}. Runs are kept as they were. "
+            "Please report it, with the traceback that NXTRACK_DEBUG=1 shows."
+        )
+    return FAULT

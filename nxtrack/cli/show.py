@@ -1,0 +1,206 @@
+"""Owns `nxtrack show`: all that is known of one run, as a page, as JSON, or one artefact's bytes as they are."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nxtrack import settings
+from nxtrack.cli.output import ago, emit, line, plain, rfc3339, say, shorten, size, span
+from nxtrack.cli.runs import Row, row
+from nxtrack.errors import RunCorrupt, RunNotFound
+from nxtrack.spool.store import Spool, spool
+
+if TYPE_CHECKING:
+    from nxtrack.spool.artefacts import Source
+    from nxtrack.spool.reader import RunRecord
+    from nxtrack.spool.records import Artefact
+    from nxtrack.spool.store import Entry
+
+_ARTEFACTS: tuple[Artefact, ...] = ("input", "output", "logs")
+_LOG_BYTES = 16_384
+_LOG_LINES = 12
+_METRICS = 20
+_STATES = {
+    "active": "active: its process lives",
+    "ready": "ready: `nxtrack flush` delivers it",
+    "unconfirmed": "unconfirmed: the platform may have taken it; `nxtrack flush` looks before sending again",
+    "synced": "synced: the platform has it",
+    "rejected": "rejected: `nxtrack retry {id}` sends it back, to be tried again",
+}
+
+
+class Detail(Row, kw_only=True):
+    """A run with all that is known of it.
+
+    Attributes:
+        input: Its input, as JSON.
+        output: Its output, as JSON.
+        logs: Its logs as text; bytes that are no UTF-8 are shown as U+FFFD.
+        metrics: The last value of each metric.
+        options: Its options, as the platform gets them.
+        source: What was tracked.
+        notes: What was altered or left out when it was recorded.
+    """
+
+    input: msgspec.Raw | None
+    output: msgspec.Raw | None
+    logs: str
+    metrics: dict[str, Any]
+    options: dict[str, str]
+    description: str | None
+    instance_id: str | None
+    batch_experiment_id: str | None
+    source: str
+    pid: int
+    ended_at: str | None
+    notes: list[str]
+
+
+def show(run_id: str, *, as_json: bool) -> int:
+    """Prints all that is known of a run.
+
+    Args:
+        run_id: Its id, or the beginning of it.
+        as_json: As a JSON object.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        RunNotFound: There is no such run, or more than one.
+        RunCorrupt: Its file is damaged.
+    """
+    runs = spool(settings.spool_dir(settings.current()))
+    entry, run = _read(runs, run_id)
+    if as_json:
+        emit(_detail(runs, entry, run))
+    else:
+        say(*_page(runs, entry, run))
+    return 0
+
+
+def print_artefact(run_id: str, kind: Artefact) -> int:
+    """Prints the bytes of one artefact on stdout, as they are.
+
+    Raises:
+        RunNotFound: There is no such run, or it has no artefact of the kind.
+        RunCorrupt: They are not what was recorded.
+    """
+    runs = spool(settings.spool_dir(settings.current()))
+    entry, run = _read(runs, run_id)
+    source = runs.artefact(run, kind)
+    if source is None:
+        if kind == "logs":  # A solver that printed nothing has logs, and they are empty.
+            return 0
+        raise RunNotFound(f"Run {entry.run_id} has no {kind}.")
+    sys.stdout.flush()
+    left = source.size
+    with source.open() as file:
+        while left and (chunk := file.read(min(left, 1 << 20))):
+            sys.stdout.buffer.write(chunk)
+            left -= len(chunk)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _read(runs: Spool, run_id: str) -> tuple[Entry, RunRecord]:
+    entry = runs.find(run_id)
+    try:
+        return entry, runs.read(entry)
+    except RunNotFound:
+        # It changed its state between the two looks, which it does rarely: the second time settles it.
+        entry = runs.find(run_id)
+        return entry, runs.read(entry)
+
+
+def _detail(runs: Spool, entry: Entry, run: RunRecord) -> Detail:
+    data = {kind: source.read() if (source := runs.artefact(run, kind)) else None for kind in _ARTEFACTS}
+    return Detail(
+        **msgspec.structs.asdict(row(entry, run)),
+        input=_raw(data["input"]),
+        output=_raw(data["output"]),
+        logs=(data["logs"] or b"").decode("utf-8", "replace"),
+        metrics={metric.name: metric.value for metric in run.metrics},
+        options=run.start.options,
+        description=run.start.description or None,
+        instance_id=run.start.instance_id,
+        batch_experiment_id=run.start.batch_experiment_id,
+        source=run.start.source,
+        pid=run.start.owner.pid,
+        ended_at=rfc3339(run.end.at) if run.end else None,
+        notes=_notes(run),
+    )
+
+
+def _raw(data: bytes | None) -> msgspec.Raw | None:
+    return None if data is None else msgspec.Raw(data)
+
+
+def _notes(run: RunRecord) -> list[str]:
+    notes: list[str] = []
+    for name, record in (("input", run.input), ("output", run.output)):
+        notes += [f"{name}: {note}" for note in record.notes] if record else []
+    return notes + list(run.end.notes if run.end else ())
+
+
+def _page(runs: Spool, entry: Entry, run: RunRecord) -> list[str]:
+    start, end = run.start, run.end
+    facts = [("state", _STATES[entry.state].format(id=entry.run_id))]
+    if run.rejected:
+        facts.append(("", line(run.rejected.error, 400)))
+    took = "" if end is None else f", took {span(end.duration_ms / 1000)}"
+    facts += [
+        ("status", "still running" if end is None else end.status + (f": {line(end.error, 400)}" if end.error else "")),
+        ("began", f"{start.at.astimezone():%Y-%m-%d %H:%M:%S %Z} ({ago(start.at)}){took}"),
+        ("tracked", f"{line(start.source)} (pid {start.owner.pid})"),
+        ("application", line(start.app_id or "none named: NEXTMV_APP_ID or --app-id decides when flushing")),
+    ]
+    if run.posted:
+        facts.append(("platform", f"run {line(run.posted.run_id)} of {line(run.posted.place)}"))
+    named = (("name", start.name), ("description", start.description), ("instance", start.instance_id))
+    facts += [(label, line(value, 400)) for label, value in named if value]
+    facts += [("options", ", ".join(f"{line(key)}={line(value)}" for key, value in start.options.items()))]
+    facts += _metrics(run)
+    facts += [_payload(runs, run, kind, f"nxtrack show {entry.run_id} --{kind}") for kind in _ARTEFACTS]
+    facts += [("note", line(note, 400)) for note in _notes(run)]
+    page = [f"Run {entry.run_id}", *(f"  {label:<12} {text}".rstrip() for label, text in facts if text)]
+    return page + _log_tail(runs, run)
+
+
+def _metrics(run: RunRecord) -> list[tuple[str, str]]:
+    last = {metric.name: metric.value for metric in run.metrics}
+    shown = [f"{line(name, 60)}={line(str(value), 60)}" for name, value in list(last.items())[:_METRICS]]
+    more = f", and {len(last) - _METRICS} more" if len(last) > _METRICS else ""
+    values = f" ({len(run.metrics)} values logged)" if len(run.metrics) > len(last) else ""
+    return [("metrics", f"{', '.join(shown)}{more}{values}")] if last else []
+
+
+def _payload(runs: Spool, run: RunRecord, kind: Artefact, command: str) -> tuple[str, str]:
+    try:
+        source = runs.artefact(run, kind)
+    except RunCorrupt as error:
+        return kind, line(str(error))
+    return kind, "none" if source is None else f"{size(source.size)}; `{command}` prints it"
+
+
+def _log_tail(runs: Spool, run: RunRecord) -> list[str]:
+    source = runs.artefact(run, "logs")
+    if source is None:
+        return []
+    lines, whole = _last_lines(source)
+    title = "Log:" if whole else f"Log, its last {len(lines)} lines:"
+    # Progress bars overwrite their line by carriage returns; what was seen last is what counts.
+    return ["", title, *(f"  {shorten(plain(text.rstrip().rpartition(chr(13))[2].expandtabs()))}" for text in lines)]
+
+
+def _last_lines(source: Source) -> tuple[list[str], bool]:
+    with source.open() as file:
+        start = max(0, source.size - _LOG_BYTES)
+        file.seek(start)
+        lines = file.read(source.size - start).decode("utf-8", "replace").split("\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    return lines[-_LOG_LINES:], not start and len(lines) <= _LOG_LINES
