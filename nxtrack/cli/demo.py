@@ -81,7 +81,7 @@ def demo(*, keep: bool, port: int) -> int:
 
     with tempfile.TemporaryDirectory(prefix="nxtrack-demo-") as temporary:
         data, spooled = Path(temporary, "platform"), str(Path(temporary, "spool"))
-        with running(ServeOptions(port=port, data=data)) as platform, _without_proxy():
+        with running(ServeOptions(port=port, data=data)) as platform:
             say(f"Local platform on {platform.url} (data in a temporary folder)")
             solve_all(spooled)
             equal = compare(spooled, platform, deliver(spooled, platform))
@@ -141,22 +141,6 @@ def _tracked_into(spooled: str) -> Generator[None]:
         yield
     finally:
         nxtrack.configure(**dict.fromkeys(chosen))
-
-
-@contextlib.contextmanager
-def _without_proxy() -> Generator[None]:
-    """Has this machine reached directly: a proxy that the environment names would look for it elsewhere."""
-    names = ("no_proxy", "NO_PROXY")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "127.0.0.1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 _counting = threading.Event()

@@ -9,9 +9,11 @@ import contextlib
 import dataclasses
 import http.cookiejar
 import importlib.metadata
+import ipaddress
 import threading
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -214,6 +216,8 @@ class Transport:
             prepared.headers["Content-Length"] = str(outgoing.size)
             prepared.body = cast("Any", outgoing.body)
         settings = session.merge_environment_settings(prepared.url, {}, True, None, None)
+        if _is_this_machine(prepared.url):
+            settings["proxies"] = {}  # a proxy would look for the local platform on its own machine
         return session.send(
             prepared, allow_redirects=False, timeout=(self._timeout.connect, self._timeout.read), **settings
         )
@@ -268,6 +272,13 @@ def _read(response: requests.Response, content: bytearray, *, limit: int, second
         if len(content) > limit or (end is not None and time.monotonic() > end):
             return False
     return True
+
+
+def _is_this_machine(url: str | None) -> bool:
+    host = urlsplit(url or "").hostname or ""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _user_agent() -> str:

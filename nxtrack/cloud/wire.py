@@ -146,6 +146,14 @@ class Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         _watch(self.poolmanager)
 
+    def close(self) -> None:
+        """Closes the idle connections now; urllib3 leaves it to the garbage collector, for a program's end too late."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in list(manager.pools.keys()):
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+        super().close()
+
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Returns the pools of connections through a proxy."""
         with self._lock:

@@ -30,6 +30,9 @@ UPLOAD_FRESH_SECONDS = 600.0
 ATTEMPTS = 4
 """How often a request that surely or harmlessly failed is sent in all."""
 
+REACHING_ATTEMPTS = 3
+"""How often it is tried to reach a platform that cannot be reached."""
+
 NO_INPUT = Source(data=b"{}")
 """What stands for the input of a run that had none: the platform wants one ("Track runs", step 5)."""
 
@@ -192,6 +195,8 @@ class Delivery:
             try:
                 return action()
             except repeatable as error:
+                if isinstance(error, NotReached) and attempt >= REACHING_ATTEMPTS:
+                    raise
                 delay = backoff(self.line.backoff, attempt)
                 if isinstance(error, RateLimited):
                     delay = max(error.retry_after or 0.0, delay)

@@ -252,10 +252,10 @@ def test_through_a_tunnel(serve, connect, authority, monkeypatch):
     proxy = serve(tunnelling(server.port))
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle)
-    client = connect(f"https://localhost:{server.port}")
+    client = connect(f"https://platform.example:{server.port}")
     post(client)
     post(client)
-    assert [heard.target for heard in proxy.heard] == [f"localhost:{server.port}"]
+    assert [heard.target for heard in proxy.heard] == [f"platform.example:{server.port}"]
     assert len(server.heard) == 2
     assert (client.requests_sent, client.connections_opened) == (2, 1)
     monkeypatch.setattr(wire, "IDLE_SECONDS", 0.0)
@@ -279,7 +279,7 @@ class Authority:
         self.bundle = str(folder / "authority.pem")
         authority.cert_pem.write_to_path(self.bundle)
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1", "localhost").configure_cert(self.server)
+        authority.issue_cert("127.0.0.1", "platform.example").configure_cert(self.server)
 
 
 @pytest.fixture(scope="module")

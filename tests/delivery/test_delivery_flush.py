@@ -343,3 +343,19 @@ def test_wrong_settings_are_told_before_anything_is_done(runs, proxy, monkeypatc
     nxtrack.configure(settle=None)
     with pytest.raises(SettingsError, match="NXTRACK_SETTLE"):
         nxtrack.flush()
+
+
+def test_a_log_that_is_no_utf8_arrives_escaped(runs, proxy, application):
+    with nxtrack.track(app_id="routing", input=1) as run:
+        pass
+    with open(runs.paths.log(run.id), "wb") as log:
+        log.write(b"caf\xe9 \xc3\xa9 " * 30_000 + "é".encode()[:1])
+    report = nxtrack.flush()
+    assert len(report.synced) == 1, report
+    assert application.run_logs(report.synced[0].run_id) == "caf\\xe9 é " * 30_000 + "\\xc3"
+
+
+def test_the_local_platform_is_reached_past_a_proxy(runs, proxy, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    solved(1)
+    assert len(nxtrack.flush().synced) == 1
