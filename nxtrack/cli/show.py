@@ -199,7 +199,9 @@ def _log_tail(runs: Spool, run: RunRecord) -> list[str]:
 def _last_lines(source: Source) -> tuple[list[str], bool]:
     with source.open() as file:
         start = max(0, source.size - _LOG_BYTES)
-        file.seek(start)
+        skip = start
+        while skip and (passed := file.read(min(skip, 1 << 20))):
+            skip -= len(passed)
         lines = file.read(source.size - start).decode("utf-8", "replace").split("\n")
     if lines and not lines[-1]:
         lines.pop()
