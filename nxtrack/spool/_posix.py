@@ -111,18 +111,23 @@ def process_started(pid: int) -> int | None:
     if sys.platform == "linux":
         try:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, ProcessLookupError):
+            # Without /proc, in a chroot say, the processes that live are missing there too.
+            return None if os.path.exists("/proc/self/stat") else _answers(pid)  # noqa: PTH110
         except OSError:
             return 0
         # The second field is the program's name in parentheses, and may hold anything.
         fields = text.rpartition(")")[2].split()
         return None if fields[0] in "ZX" else int(fields[19])
     else:  # noqa: RET505  (so that mypy sees which half belongs to which system)
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            pass
-        return 0
+        return _answers(pid)
+
+
+def _answers(pid: int) -> int | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return 0

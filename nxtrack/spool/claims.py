@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import artefacts, frames, reader, system
-from nxtrack.spool.layout import reason
+from nxtrack.spool.layout import NO_FILE, reason
 from nxtrack.spool.writer import write_all
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class ClaimedRun:
         """
         frame = frames.encode(record)
         with self._lock:
+            if self._descriptor < 0:
+                raise SpoolUnavailable(f"Run {self.run_id} is no longer claimed here.")
             try:
                 write_all(self._descriptor, frame)
                 if durable:
@@ -88,7 +90,9 @@ class ClaimedRun:
             if record is not None:
                 self.checkpoint(record, durable=True)
             if state != self.state:
-                descriptor, self._descriptor = self._descriptor, -1
+                descriptor = self._take_descriptor()
+                if descriptor < 0:
+                    raise SpoolUnavailable(f"Run {self.run_id} is no longer claimed here.")
                 paths = self._spool.paths
                 old, new = paths.run(self.run_id, self.state), paths.run(self.run_id, state)
                 system.rename_closing(descriptor, old, new)
@@ -100,9 +104,15 @@ class ClaimedRun:
 
     def release(self) -> None:
         """Lets go of the run as it is; safe to call again."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
+        descriptor = self._take_descriptor()
+        if descriptor >= 0:
             os.close(descriptor)
+
+    def _take_descriptor(self) -> int:
+        # Under the lock: a thread that still journals must not write to what the number means after the close.
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+        return descriptor
 
 
 def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
@@ -121,7 +131,9 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise RunCorrupt(f"Run {run_id} cannot be opened: {reason(error)}.") from error
+        # Only what is no file of ours is damage: a lack of descriptors, say, will pass.
+        kind = RunCorrupt if error.errno in NO_FILE else SpoolUnavailable
+        raise kind(f"Run {run_id} cannot be opened: {reason(error)}.") from error
     keep = False
     try:
         if not system.try_lock(descriptor) or not is_same(descriptor, path):

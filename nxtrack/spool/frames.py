@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 import msgspec
@@ -30,7 +30,11 @@ class Frames(NamedTuple):
 
 def encode(record: AnyRecord) -> bytes:
     """Returns the frame of a record, newline included."""
-    body = _encode(record)
+    try:
+        body = _encode(record)
+    except UnicodeEncodeError:
+        # Text that JSON cannot carry, such as a file name of unusual bytes in an error message.
+        body = _encode(_speakable(record))
     return b"%08x %b\n" % (crc32(body), body)
 
 
@@ -51,3 +55,19 @@ def _record(line: bytes) -> AnyRecord | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return record
+
+
+def _speakable(value: Any) -> Any:
+    """Returns a record, or a part of one, with lone surrogates in its texts escaped."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case tuple():
+            return tuple(_speakable(part) for part in cast("tuple[object, ...]", value))
+        case dict():
+            return {_speakable(key): _speakable(part) for key, part in cast("dict[str, object]", value).items()}
+        case msgspec.Struct():
+            parts = {name: _speakable(getattr(value, name)) for name in value.__struct_fields__}
+            return msgspec.structs.replace(value, **parts)
+        case _:
+            return value

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
-_PATTERN = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_PATTERN = re.compile(r"[0-6][0-9A-HJKMNP-TV-Z]{25}")  # up to the year 9774: a `datetime` cannot tell all that 7 could
 
 
 def new_id() -> str:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Literal, NamedTuple, get_args
 
@@ -18,6 +19,9 @@ from nxtrack.spool.system import check_private
 
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
 """`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
+
+NO_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR})
+"""What the system says of a name that is none, a link or a folder; anything else that stops us may pass."""
 
 STATES: tuple[State, ...] = get_args(State)
 

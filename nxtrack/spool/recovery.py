@@ -108,16 +108,17 @@ def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None
     paths, run_id = spool.paths, run.start.id
     ending = b"" if run.end else frames.encode(spool.obituary(run, os.fstat(descriptor).st_mtime))
     active, ready = paths.run(run_id, "active"), paths.run(run_id, "ready")
-    if locked:
+    if any(os.path.lexists(paths.run(run_id, state)) for state in STATES if state != "active"):
+        os.unlink(active)  # noqa: PTH108  (a recovery before this one died right after it had made the copy below)
+    elif locked:
         os.ftruncate(descriptor, run.sound)
         write_all(descriptor, ending)
         os.fsync(descriptor)
         os.rename(active, ready)  # noqa: PTH104
-    elif any(os.path.lexists(paths.run(run_id, state)) for state in STATES if state != "active"):
-        os.unlink(active)  # noqa: PTH108  (a recovery before this one died right after it had made the copy)
     else:
         # A child process that outlived the run's keeps its file locked for ever: deliver from a copy without a lock.
-        copy = f"{ready}.copy"
+        # It is made among the payloads, so that it leaves with them should this process die now.
+        copy = paths.payload(f"{run_id}.copy")
         with suppress(FileNotFoundError):
             os.unlink(copy)  # noqa: PTH108
         target = os.open(copy, system.CREATE, 0o600)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nxtrack.errors import RunCorrupt
+from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import claims, ids, layout
 from nxtrack.spool.records import Retried, now
 
@@ -48,16 +48,25 @@ def prune(spool: Spool, *, older_than: float = 0.0, rejected: bool = False, dry_
         SpoolUnavailable: It cannot be read or written.
     """
     spool.check()
-    sidecars = _sidecars(spool)
     states: tuple[State, ...] = ("synced", "rejected") if rejected else ("synced",)
-    report = Pruned()
-    deadline = time.time() - older_than
-    for run_id, state in layout.names(spool.paths):
+    try:
+        return _prune(spool, states, time.time() - older_than, dry_run=dry_run)
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {spool.root} cannot be pruned: {layout.reason(error)}.") from error
+
+
+def _prune(spool: Spool, states: tuple[State, ...], deadline: float, *, dry_run: bool) -> Pruned:
+    paths, report = spool.paths, Pruned()
+    sidecars = _sidecars(spool)
+    runs = layout.names(paths)
+    # What recovery has made a copy of and not yet removed: without the copy it would make another.
+    active = {run_id for run_id, state in runs if state == "active"}
+    for run_id, state in runs:
         files = sidecars.pop(run_id, [])
-        if state not in states or ids.time_of(run_id).timestamp() > deadline:
+        if state not in states or run_id in active or ids.time_of(run_id).timestamp() > deadline:
             continue
         # The run's own file goes last: killed in between, the rest is found again by it.
-        paths = [*files, spool.paths.run(run_id, state)]
+        files.append(paths.run(run_id, state))
         if state == "rejected" and not dry_run:
             try:
                 claimed = claims.claim(spool, run_id, state)
@@ -65,18 +74,28 @@ def prune(spool: Spool, *, older_than: float = 0.0, rejected: bool = False, dry_
                 continue
             if claimed is None:
                 continue
-            report.size += _remove(paths, dry_run=dry_run)
-            claimed.release()
+            try:
+                report.size += _remove(files, dry_run=dry_run)
+            finally:
+                claimed.release()
         else:
-            report.size += _remove(paths, dry_run=dry_run)
+            report.size += _remove(files, dry_run=dry_run)
         report.runs += 1
-    now_seconds = time.time()
-    for run_id, files in sidecars.items():
-        if any(os.path.lexists(spool.paths.run(run_id, state)) for state in layout.STATES):
-            continue  # It changed its state while the folder was listed.
-        old = [path for path in files if now_seconds - _modified(path, now_seconds) > _ORPHAN_SECONDS]
-        report.size += _remove(old, dry_run=dry_run)
+    report.size += _prune_orphans(spool, sidecars, dry_run=dry_run)
     return report
+
+
+def _prune_orphans(spool: Spool, sidecars: dict[str, list[str]], *, dry_run: bool) -> int:
+    paths, size, now_seconds = spool.paths, 0, time.time()
+    # Sidecars of a damaged run are what can be saved of it, for as long as it is kept.
+    damaged = {name.partition(".")[0] for name in _names(paths.quarantine)}
+    for run_id in sidecars.keys() - damaged:
+        if any(os.path.lexists(paths.run(run_id, state)) for state in layout.STATES):
+            continue  # It changed its state while the folder was listed.
+        files = sidecars[run_id]
+        old = [path for path in files if now_seconds - _modified(path, now_seconds) > _ORPHAN_SECONDS]
+        size += _remove(old, dry_run=dry_run)
+    return size
 
 
 def retry(spool: Spool, run_id: str) -> bool:
@@ -98,10 +117,15 @@ def retry(spool: Spool, run_id: str) -> bool:
 
 def _sidecars(spool: Spool) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    with suppress(FileNotFoundError):
-        for name in os.listdir(spool.paths.payloads):  # noqa: PTH208
-            found[name.partition(".")[0]].append(spool.paths.payload(name))
+    for name in _names(spool.paths.payloads):
+        found[name.partition(".")[0]].append(spool.paths.payload(name))
     return found
+
+
+def _names(folder: str) -> list[str]:
+    with suppress(FileNotFoundError):
+        return os.listdir(folder)  # noqa: PTH208
+    return []
 
 
 def _remove(paths: list[str], *, dry_run: bool) -> int:

@@ -111,6 +111,8 @@ class Spool:
         except BaseException:
             run.discard()
             raise
+        if losses.remembered(self.root):
+            losses.add(self.root, 0)
         return run
 
     def prepare(self) -> None:
@@ -190,7 +192,7 @@ class Spool:
         """
         wanted = run_id.upper()
         found = [entry for entry in self.entries() if entry.run_id.startswith(wanted)]
-        if len(found) == 1:
+        if len(found) == 1 and wanted:
             return found[0]
         if not found or not wanted:
             raise RunNotFound(f"No run {run_id} is in the spool; `nxtrack list` shows those that are.")
@@ -268,11 +270,16 @@ class Spool:
 
 def _sizes(folder: str) -> tuple[int, int]:
     number = size = 0
-    with suppress(FileNotFoundError), os.scandir(folder) as found:
-        for file in found:
-            with suppress(FileNotFoundError):  # It was pruned, or changed its state, while we looked.
-                size += file.stat(follow_symlinks=False).st_size
-                number += 1
+    try:
+        with os.scandir(folder) as found:
+            for file in found:
+                with suppress(FileNotFoundError):  # It was pruned, or changed its state, while we looked.
+                    size += file.stat(follow_symlinks=False).st_size
+                    number += 1
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool's folder {folder} cannot be read: {layout.reason(error)}.") from error
     return number, size
 
 

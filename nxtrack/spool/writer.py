@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -45,6 +46,24 @@ def write_all(descriptor: int, data: bytes) -> None:
             rest = rest[os.write(descriptor, rest) :]
 
 
+def append_whole(descriptor: int, data: bytes) -> None:
+    """Writes frames at the end of a run's file, all of them or nothing; nobody else may write to it meanwhile.
+
+    What is torn in the middle of a file would look like damage once more follows it.
+
+    Raises:
+        OSError: They could not be written; the file stands as before.
+    """
+    written = 0
+    try:
+        while written < len(data):
+            written += os.write(descriptor, data[written:] if written else data)
+    except OSError:
+        if written:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise
+
+
 class RunWriter:
     """A run that this process records.
 
@@ -57,7 +76,7 @@ class RunWriter:
         detached: This process was forked from the run's own; nothing is written any more.
     """
 
-    __slots__ = ("_descriptor", "_durability", "_lock", "_log", "_paths", "_sidecars", "_sound", "detached", "run_id")
+    __slots__ = ("_descriptor", "_durability", "_lock", "_log", "_numbers", "_paths", "_sidecars", "detached", "run_id")
 
     def __init__(self, paths: Layout, run_id: str, durability: Durability) -> None:
         """Creates and locks the run's file.
@@ -74,7 +93,7 @@ class RunWriter:
         self._lock = threading.RLock()
         self._log = -1
         self._sidecars: list[str] = []
-        self._sound = 0
+        self._numbers = count()
         self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
         with suppress(OSError):  # A file system without locks: recovery goes by the process id then.
             system.try_lock(self._descriptor)
@@ -90,13 +109,7 @@ class RunWriter:
         with self._lock:
             if self._descriptor < 0:
                 return
-            try:
-                write_all(self._descriptor, data)
-            except OSError:
-                # What is torn in the middle of a file would look like damage once more follows it.
-                os.ftruncate(self._descriptor, self._sound)
-                raise
-            self._sound += len(data)
+            append_whole(self._descriptor, data)
 
     def payload(self, kind: type[Input | Output], content: Content) -> Input | Output:
         """Returns the record of a payload; a large one is written to a sidecar first.
@@ -107,14 +120,9 @@ class RunWriter:
         data, notes = content
         if len(data) <= INLINE_BYTES and b"\n" not in data:
             return kind(data=msgspec.Raw(data), notes=notes)
-        name = f"{self.run_id}.{len(self._sidecars)}.json"
+        name = f"{self.run_id}.{next(self._numbers)}.json"
         if self._descriptor >= 0:
-            descriptor = os.open(self._paths.payload(name), system.CREATE, 0o600)
-            self._sidecars.append(name)
-            try:
-                write_all(descriptor, data)
-            finally:
-                os.close(descriptor)
+            self._write_sidecar(name, data)
         return kind(file=name, size=len(data), crc=crc32(data), notes=notes)
 
     def log(self, data: bytes) -> None:
@@ -179,6 +187,21 @@ class RunWriter:
         self._lock = threading.RLock()
         self.detached = True
         self.close()
+
+    def _write_sidecar(self, name: str, data: bytes) -> None:
+        path = self._paths.payload(name)
+        descriptor = os.open(path, system.CREATE, 0o600)
+        try:
+            try:
+                write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            # Half a payload helps nobody, and the run's end may need the room that it takes.
+            with suppress(OSError):
+                os.unlink(path)  # noqa: PTH108
+            raise
+        self._sidecars.append(name)
 
     def _sync(self) -> None:
         for name in self._sidecars:

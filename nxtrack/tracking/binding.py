@@ -27,8 +27,10 @@ class Binder:
             options: The parameters that are options.
 
         Raises:
-            TypeError: A name is none of the function's parameters.
+            TypeError: A name is none of the function's parameters, or is named twice.
         """
+        if input_name is not None and input_name in options:
+            raise TypeError(f"{input_name!r} is named both as input and as option")
         self._input_name = input_name
         self._options = tuple(options)
         try:
@@ -45,7 +47,11 @@ class Binder:
                     raise TypeError(
                         f"{name!r} is no parameter of {_name(function)}; it has {', '.join(named) or 'none'}"
                     )
-        self._signatures = {False: signature, True: None if signature is None else _without_first(signature)}
+        self._receiver = None if signature is None else _receiver(function, signature)
+        # A function that came with its instance, such as `model.solve`, has no parameter for it any more.
+        shorter = None if signature is None else _without_first(signature)
+        complete = getattr(function, "__self__", None) is not None
+        self._signatures = {False: signature, True: signature if complete else shorter}
         self._single = {bound: self._only_parameter(found) for bound, found in self._signatures.items()}
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, bound: bool) -> tuple[Any, dict[str, Any]]:
@@ -67,10 +73,12 @@ class Binder:
             return {"args": list(args), "kwargs": dict(kwargs)}, {}
         call.apply_defaults()
         arguments = call.arguments
+        if not bound and self._receiver is not None:
+            arguments.pop(self._receiver, None)
         options = {name: arguments.pop(name) for name in self._options if name in arguments}
         if self._input_name is not None:
             return arguments.get(self._input_name), options
-        candidates = [found for name, found in signature.parameters.items() if name not in options]
+        candidates = [found for name, found in signature.parameters.items() if name in arguments]
         if len(candidates) == 1 and candidates[0].kind is not inspect.Parameter.VAR_KEYWORD:
             return arguments[candidates[0].name], options
         for parameter in candidates:
@@ -85,8 +93,11 @@ class Binder:
     def _only_parameter(self, signature: inspect.Signature | None) -> bool:
         if signature is None or self._options:
             return False
-        kinds = [parameter.kind for parameter in signature.parameters.values()]
-        return kinds in ([inspect.Parameter.POSITIONAL_ONLY], [inspect.Parameter.POSITIONAL_OR_KEYWORD])
+        kinds = [parameter.kind for name, parameter in signature.parameters.items() if name != self._receiver]
+        return len(kinds) == len(signature.parameters) and kinds in (
+            [inspect.Parameter.POSITIONAL_ONLY],
+            [inspect.Parameter.POSITIONAL_OR_KEYWORD],
+        )
 
 
 def _without_first(signature: inspect.Signature) -> inspect.Signature:
@@ -94,6 +105,16 @@ def _without_first(signature: inspect.Signature) -> inspect.Signature:
     if parameters and parameters[0].kind not in _VARIADIC:
         del parameters[0]
     return signature.replace(parameters=parameters)
+
+
+def _receiver(function: Callable[..., Any], signature: inspect.Signature) -> str | None:
+    """Returns the parameter of a method that takes its instance or class, for calls that pass it as an argument.
+
+    `Model.solve(self=model)` is such a call, and from Python 3.13 on any of a function under `classmethod`.
+    """
+    first = next(iter(signature.parameters), None)
+    is_method = "." in _name(function).rpartition("<locals>.")[2]
+    return first if is_method and first in {"self", "cls"} else None
 
 
 def _name(function: Callable[..., Any]) -> str:

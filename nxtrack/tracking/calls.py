@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -10,106 +11,119 @@ if TYPE_CHECKING:
 
     from nxtrack.tracking.recording import Recording
 
-    Begin = Callable[[], Recording | None]
+    Make = Callable[[], Recording | None]
 
 
-def plain(begin: Begin, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def plain(make: Make, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Calls a plain function."""
-    recording = begin()
+    recording = make()
     if recording is None:
         return function(*args, **kwargs)
     try:
+        recording.begin()
         result = function(*args, **kwargs)
-    except BaseException as error:
+        recording.end(result=result)
+    except BaseException as error:  # of the function; or Ctrl-C in one of the other two
         recording.end(error)
         raise
-    recording.end(result=result)
     return result
 
 
-async def coroutine(begin: Begin, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+async def coroutine(make: Make, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Awaits a coroutine function; the run begins when it is awaited, as its code does."""
-    recording = begin()
+    recording = make()
     if recording is None:
         return await function(*args, **kwargs)
     try:
+        recording.begin()
         result = await function(*args, **kwargs)
-    except BaseException as error:
+        recording.end(result=result)
+    except BaseException as error:  # As in `plain`.
         recording.end(error)
         raise
-    recording.end(result=result)
     return result
 
 
-def generator(begin: Begin, function: Callable[..., Any], args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
+def generator(make: Make, function: Callable[..., Any], args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
     """Runs a generator; the run begins with the first value asked for, and is current only while its code runs.
 
-    Its output is what it returns, else the last value it yielded.
+    Its output is what it returns, else the last value it yielded. A consumer that has seen enough ends it well.
     """
-    recording = begin()
+    recording = make()
     if recording is None:
         inner: Generator[Any, Any, Any] = function(*args, **kwargs)
         return (yield from inner)
-    last: Any = None
+    last = sent = None
     try:
+        recording.begin()
         steps = function(*args, **kwargs)
-        step, sent = steps.send, None
-        while True:
-            value = last = step(sent)
-            recording.suspend()
-            try:
-                step, sent = steps.send, (yield value)
-            except GeneratorExit:
+        step = steps.send
+        try:
+            while True:
+                value = last = step(sent)
+                recording.suspend()
+                try:
+                    step, sent = steps.send, (yield value)
+                except BaseException as error:  # noqa: BLE001  (the consumer threw it: it goes to the generator)
+                    step, sent = steps.throw, error
                 recording.resume()
-                steps.close()
-                raise
-            except BaseException as error:  # noqa: BLE001  (the consumer threw it: it goes to the generator)
-                step, sent = steps.throw, error
-            recording.resume()
-    except StopIteration as stop:
-        recording.end(result=last if stop.value is None else stop.value)
-        return stop.value
+        except StopIteration as stop:
+            recording.end(result=last if stop.value is None else stop.value)
+            return stop.value
     except BaseException as error:
-        recording.end(error, result=last)
+        recording.end(None if isinstance(error, GeneratorExit) else error, result=last)
         raise
+    finally:
+        sent = None  # An exception that was thrown in would hold this frame, which holds it.
 
 
-async def async_generator(
-    begin: Begin, function: Callable[..., Any], args: Any, kwargs: Any
-) -> AsyncGenerator[Any, Any]:
+async def async_generator(make: Make, function: Callable[..., Any], args: Any, kwargs: Any) -> AsyncGenerator[Any, Any]:
     """Runs an async generator; see `generator`."""
     # An async generator has no `yield from`: a recursive one is driven by the same steps, only without a recording.
-    recording = begin() or _Unrecorded()
-    last: Any = None
+    recording = make() or _Unrecorded()
+    last = step = None
     try:
+        recording.begin()
         steps = function(*args, **kwargs)
-        step, sent = steps.asend, None
-        while True:
-            value = last = await step(sent)
-            recording.suspend()
-            try:
-                step, sent = steps.asend, (yield value)
-            except GeneratorExit:
+        step = _first_step(steps)
+        try:
+            while True:
+                value = last = await step
+                recording.suspend()
+                try:
+                    step = steps.asend((yield value))
+                except BaseException as error:  # noqa: BLE001  (the consumer threw it: it goes to the generator)
+                    step = steps.athrow(error)
                 recording.resume()
-                await steps.aclose()
-                raise
-            except BaseException as error:  # noqa: BLE001  (the consumer threw it: it goes to the generator)
-                step, sent = steps.athrow, error
-            recording.resume()
-    except StopAsyncIteration:
-        recording.end(result=last)
+        except StopAsyncIteration:
+            recording.end(result=last)
     except BaseException as error:
-        recording.end(error, result=last)
+        recording.end(None if isinstance(error, GeneratorExit) else error, result=last)
         raise
+    finally:
+        step = None  # As in `generator`.
+
+
+def _first_step(steps: AsyncGenerator[Any, Any]) -> Any:
+    """Begins an async generator behind the event loop's back.
+
+    The loop closes all that it knows at its end, side by side: the outer one shall close the inner one by itself.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return steps.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 class _Unrecorded:
     """Stands in for a recording where a recursive call is part of the run around it."""
 
-    def resume(self) -> None:
+    def begin(self) -> None:
         """Changes nothing."""
 
-    suspend = resume
+    resume = suspend = begin
 
     def end(self, error: BaseException | None = None, result: Any = None) -> None:
         """Records nothing."""

@@ -49,17 +49,25 @@ class Tracked:
             raise TypeError("input of a decorator takes the name of a parameter")
         self._binder = Binder(inner, input_name, option_names(plan.arguments.get("options")))
         self._source = source_of(inner)
+        self._names = getattr(inner, "__name__", None), getattr(inner, "__qualname__", None)
 
     def call(self, function: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         """Calls the function inside a recording; a recursive call is part of the run that it is made in."""
-        return self._run(functools.partial(self._begin, instance, args, kwargs), function, args, kwargs)
+        run = self._run
+        if run is calls.plain:
+            if state.within(self) is not None:
+                return function(*args, **kwargs)  # From here, as each frame more makes recursion shallower.
+            return run(functools.partial(self._make, instance, args, kwargs), function, args, kwargs)
+        running = run(functools.partial(self._make, instance, args, kwargs), function, args, kwargs)
+        if None not in self._names:
+            running.__name__, running.__qualname__ = self._names
+        return running
 
-    def _begin(self, instance: Any, args: Any, kwargs: Any) -> Recording | None:
+    def _make(self, instance: Any, args: Any, kwargs: Any) -> Recording | None:
         if state.within(self) is not None:
             return None
-        recording = Recording(self.plan, self._source, self)
-        recording.begin(lambda: self._binder.bind(args, kwargs, bound=instance is not None))
-        return recording
+        bind = functools.partial(self._binder.bind, args, kwargs, bound=instance is not None)
+        return Recording(self.plan, self._source, bind, self)
 
 
 def source_of(function: Any) -> str:
@@ -72,7 +80,7 @@ def module_name(module: str | None) -> str:
     """Returns what a module is called in messages; the main program goes by its file's name."""
     if module in {"__main__", "__mp_main__"}:
         file = getattr(sys.modules.get("__main__"), "__file__", None)
-        return PurePath(file).stem if file else "program"
+        return PurePath(file).stem if file and not file.startswith("<") else "program"
     return module or "?"
 
 
@@ -84,11 +92,16 @@ def _asked_by_cloudpickle() -> bool:
 
 
 class BoundTrackedFunction(BoundFunctionWrapper):
-    """A tracked method of an instance or class."""
+    """A tracked method, as its instance or class gives it."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """See `TrackedFunction.__class__`."""
+        return BoundTrackedFunction if _asked_by_cloudpickle() else type(self.__wrapped__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickles as its instance and its name, as a plain method does."""
-        return getattr, (self._self_instance, self.__wrapped__.__name__)
+        """Pickles as its instance or class and its name, as a plain method does."""
+        return getattr, (self._owner(), self.__wrapped__.__name__)
 
     def __copy__(self) -> BoundTrackedFunction:
         """Returns itself, as copying a method does."""
@@ -96,7 +109,11 @@ class BoundTrackedFunction(BoundFunctionWrapper):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Copies the instance, as deep-copying a method does."""
-        return getattr(copy.deepcopy(self._self_instance, memo), self.__wrapped__.__name__)
+        return getattr(copy.deepcopy(self._owner(), memo), self.__wrapped__.__name__)
+
+    def _owner(self) -> Any:
+        # A static method, and a method that its class was asked for, are bound to nothing.
+        return getattr(self.__wrapped__, "__self__", self._self_owner)
 
 
 class TrackedFunction(FunctionWrapper):
@@ -117,28 +134,37 @@ class TrackedFunction(FunctionWrapper):
         return TrackedFunction if _asked_by_cloudpickle() else type(self.__wrapped__)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickles by name, as functions do; cloudpickle takes those of `__main__` and local ones by value."""
-        name = self.__wrapped__.__qualname__
-        if _asked_by_cloudpickle() and not self._importable():
-            return _rebuild, (self.__wrapped__, self._self_tracked.plan.arguments)
-        return name
+        """Pickles by name, as functions do, where the name leads here.
+
+        What is behind a tracker of something that is no function, or that goes untracked under its own name, is
+        pickled and tracked anew; so is what cloudpickle takes by value, of `__main__` or local.
+        """
+        name = getattr(self.__wrapped__, "__qualname__", None)
+        found = None if name is None else _found(self.__wrapped__.__module__, name)
+        by_value = _asked_by_cloudpickle() and self.__wrapped__.__module__ in {"__main__", "__mp_main__"}
+        if found is self and not by_value:
+            return name
+        lost = inspect.isfunction(self.__wrapped__) and found is not self.__wrapped__
+        if lost and not _asked_by_cloudpickle():
+            return name  # Of a local function, say: pickle tells what is wrong with it.
+        return _rebuild, (self.__wrapped__, self._self_tracked.plan.arguments)
 
     def __copy__(self) -> TrackedFunction:
         """Returns itself, as copying a function does."""
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> TrackedFunction:
-        """Returns itself, as copying a function does."""
-        return self
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Returns itself, as copying a function does; of something else, a tracked copy."""
+        copied = copy.deepcopy(self.__wrapped__, memo)
+        return self if copied is self.__wrapped__ else _rebuild(copied, self._self_tracked.plan.arguments)
 
-    def _importable(self) -> bool:
-        module = self.__wrapped__.__module__
-        if module in {"__main__", "__mp_main__"}:
-            return False
-        found: Any = sys.modules.get(module)
-        for part in self.__wrapped__.__qualname__.split("."):
-            found = getattr(found, part, None)
-        return found is self
+
+def _found(module: str | None, name: str) -> Any:
+    """Returns what is to be found under a function's name, or None."""
+    found: Any = sys.modules.get(module or "")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def tracked_function(function: Any, arguments: dict[str, Any]) -> Any:

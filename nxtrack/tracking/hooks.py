@@ -73,14 +73,23 @@ def _converter(kind: type[Any]) -> Converter:
 
 def is_opaque(value: object) -> bool:
     """Whether nothing is known of a value's type, so that all of its kind look the same."""
-    return converter_of(value) is opaque
+    try:
+        return converter_of(value) is opaque
+    except Exception:  # noqa: BLE001 a metaclass may refuse to be hashed
+        return True
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an error is a failure of what was called, rather than meant for the program, as `SystemExit` is.
+
+    Polars panics with an exception that is no `Exception`.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def is_nextmv_record(value: object, *, name: str | None = None) -> bool:
     """Whether a value is a `nextmv.Input` or `nextmv.Output`, or the one of them that is named."""
     kind = type(value)
-    if kind in _PLAIN:
-        return False
     wanted = ("Input", "Output") if name is None else (name,)
     try:
         return any(base.__name__ in wanted and base.__module__.startswith("nextmv.") for base in kind.__mro__)
@@ -96,15 +105,6 @@ def nextmv_fields(value: object) -> object:
         return _nextmv_record(value, Notes())
     except Exception:  # noqa: BLE001 it is of an unusual make: its fields as they are
         return {name: part for name, part in vars(value).items() if part is not None}
-
-
-def fields_of(value: object) -> list[object]:
-    """Gives the fields of a dataclass, attrs object or struct, and nothing of anything else."""
-    found = converter_of(value)
-    if found is not _record and found is not _struct:
-        return []
-    fields: Any = found(value, Notes())
-    return list(fields.values())
 
 
 def opaque(value: object, notes: Notes) -> object:
@@ -300,7 +300,6 @@ def _nextmv_record(value: Any, notes: Notes) -> object:
 
 # -- the table ---------------------------------------------------------------------------------------------
 
-_PLAIN: Final = frozenset((dict, list, tuple, str, int, float, bool, type(None)))
 _NATIVE: Final = frozenset(
     (dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID, bytes, bytearray, memoryview)
 )

@@ -14,7 +14,7 @@ _MOST_KINDS: Final = 200
 _MOST_ATTRIBUTES: Final = 20
 _LONGEST_ATTRIBUTE: Final = 80
 
-# What can happen to a value, and how it is told. "{s}" follows the count, "{of}" is the type.
+# What can happen to a value, and how it is told. "{s}" follows the count, "{of}" and "{name}" are the type.
 _SENTENCES: Final = {
     "nonfinite": "{n} value{s} that {are} not finite became null",
     "summary": "{n} value{s}{of} became a summary of the type",
@@ -26,11 +26,11 @@ _SENTENCES: Final = {
     "surrogates": "{n} text{s} with characters that are not valid Unicode had them escaped",
     "key": "{n} key{s}{of} became text",
     "twin": "{n} key{s} that would have been the same text as another got a number",
-    "circular": "{n} value{s}{of} that {hold} themselves became a summary of the type",
+    "circular": "{n} circular reference{s} to a value{of} became a summary of the type",
     "repeated": "{n} value{s}{of} written once already became a summary of the type",
     "deep": "{n} value{s}{of} nested too deep became a summary of the type",
     "whole": "the whole value{of} could not be encoded and became a summary of the type",
-    "redaction": "redaction failed{of}, so the whole value was replaced by a summary",
+    "redaction": "redaction failed ({name}), so the whole value was replaced by a summary",
     "nothing": "a redacting function returned None, so the value became null",
 }
 
@@ -129,6 +129,6 @@ def _sentence(event: str, name: str, count: int) -> str:
         s="" if one else "s",
         are="is" if one else "are",
         were="was" if one else "were",
-        hold="holds" if one else "hold",
+        name=name,
         of=f" of type {name}" if name else "",
     )[:LONGEST_NOTE]

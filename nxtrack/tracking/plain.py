@@ -30,7 +30,6 @@ _SMALL: Final = 32
 # Python refuses to write integers of more than 4300 digits in decimal; that limit can be set as low as 640 digits,
 # which is more than this many bits ever need.
 _HUGE_BITS: Final = 2048
-_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 
 
 class TangledError(Exception):
@@ -97,7 +96,7 @@ class Plain:
         """Steps towards plain data until there is a scalar (first) or a container to look into (second)."""
         for _ in range(_MOST_STEPS):
             kind = type(value)
-            if kind in _SCALARS:
+            if _is_scalar(value):
                 return self._scalar(value), None
             if kind is list or kind is dict:
                 return None, cast("_Container", value)
@@ -121,7 +120,9 @@ class Plain:
                 return hooks.convert(value, self._notes)
             except RuntimeError:  # "mutated during iteration": once more, it may be quiet now
                 return hooks.convert(value, self._notes)
-        except Exception:  # noqa: BLE001 whatever a value's own methods do, the run is recorded
+        except BaseException as fault:
+            if not hooks.is_fault(fault):
+                raise
             self._notes.about("failed", value)
             return summary(value)
 
@@ -159,7 +160,10 @@ class Plain:
 
     def _are_plain(self, items: list[object]) -> bool:
         """Checks a list of numbers or of texts as a whole, at the speed of C."""
-        kinds = set(map(type, items))
+        try:
+            kinds = set(map(type, items))
+        except Exception:  # noqa: BLE001 a metaclass may refuse to be hashed
+            return False
         if len(kinds) != 1:
             return not kinds
         kind = kinds.pop()
@@ -175,23 +179,18 @@ class Plain:
         counts: dict[str, int] = {}
         for key, part in items:
             name = key if type(key) is str and key.isascii() else self._key(key)
-            if (count := counts.get(name, 0)) != 0:
+            single = distinct(name, counts)
+            if single is not name:
                 self._notes.add("twin")
-                while (twin := f"{name} #{count + 1}") in counts:
-                    count += 1
-                counts[name] = count + 1
-                name = twin
-            counts[name] = 1
-            yield name, part
+            yield single, part
 
     def _key(self, key: object) -> str:
         """Writes a key as msgspec does, and the kinds of keys it cannot write as JSON text."""
         kind = type(key)
         if kind is str:
             return _text(cast("str", key), self._notes)
-        if kind is float:
-            named: dict[str, None] = msgspec.to_builtins({key: None}, str_keys=True)
-            return next(iter(named))
+        if kind is float and not math.isfinite(cast("float", key)):
+            return str(key)
         if isinstance(plain := self._plain_key(key), str):
             return plain
         if type(plain) is not int and type(plain) is not float:
@@ -203,7 +202,27 @@ class Plain:
             return parts
         plain = Plain(self._notes, once=True, deepest=_SMALL).convert(key)
         # Opaque objects of one class look the same: a number will tell them apart.
-        return type_name(type(key)) if hooks.is_opaque(key) else plain
+        return type_name(type(key)) if hooks.is_opaque(key) and not _is_scalar(key) else plain
+
+
+def distinct(name: str, counts: dict[str, int]) -> str:
+    """Gives a key itself, or with a number when it was given before.
+
+    Args:
+        name: The key wanted.
+        counts: How often each key was given, which is kept up to date.
+    """
+    single, number = name, counts.get(name, 0)
+    while single in counts:
+        number += 1
+        single = f"{name} #{number}"
+    counts[name] = max(number, 1)
+    counts.setdefault(single, 1)
+    return single
+
+
+class UncountedError(Exception):
+    """The numbers that are not finite can only be counted by a walk."""
 
 
 def count_nonfinite(value: object) -> int:
@@ -212,14 +231,17 @@ def count_nonfinite(value: object) -> int:
     MessagePack, unlike JSON, keeps them: their bytes are looked for in the value's MessagePack form.
 
     Args:
-        value: Something that msgspec could encode; parts that needed a hook are passed over.
+        value: Something that msgspec encodes as JSON; parts that need a hook are passed over.
+
+    Raises:
+        UncountedError: When the bytes may be those of a NaN or not.
+        Exception: Whatever msgspec finds wrong, such as an integer of more than 64 bits.
     """
-    try:
-        packed = _PACKER.encode(value)
-    except Exception:  # noqa: BLE001 such as an integer of more than 64 bits
-        return _walk_nonfinite(value)
+    packed = _PACKER.encode(value)
     payloads: list[bytes] = [*_POSITIVE.findall(packed), *_NEGATIVE.findall(packed)]
-    return _walk_nonfinite(value) if any(payloads) else len(payloads)
+    if any(payloads):
+        raise UncountedError
+    return len(payloads)
 
 
 # `id` stands in for whatever needs a hook: written in C it runs no Python code, so no other thread gets a turn
@@ -228,34 +250,13 @@ _PACKER: Final = msgspec.msgpack.Encoder(enc_hook=id)
 
 # 0xcb opens a double; an exponent of all ones means not finite. What Python and the hardware make is all zeros after
 # that. Other NaNs have a payload (the group, empty otherwise); as any double may hold such bytes, they count only where
-# no other double begins in the eight bytes before, and are then counted by a walk. Two expressions, because one with
+# no other double begins in the eight bytes before, and then leave it to a walk. Two expressions, because one with
 # both signs has a shorter fixed prefix and takes three times as long.
 _TAIL: Final = (
     rb"(?:[\xf0\xf8]\x00{6}|([\xf0-\xff])" + b"".join(rb"(?<!\xcb.{%d})" % gap for gap in range(3, 11)) + b")"
 )
 _POSITIVE: Final = re.compile(rb"\xcb\x7f" + _TAIL, re.DOTALL)
 _NEGATIVE: Final = re.compile(rb"\xcb\xff" + _TAIL, re.DOTALL)
-
-
-def _walk_nonfinite(value: object) -> int:
-    """Counts by looking at every part; the value is known to be free of cycles."""
-    count = 0
-    waiting: list[object] = [[value]]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            inner = list(cast("dict[object, object]", part).values())
-        elif isinstance(part, list | tuple | set | frozenset):
-            inner = list(cast("list[object]", part))
-        else:
-            inner = hooks.fields_of(part)
-        for item in inner:
-            kind = type(item)
-            if kind is float:
-                count += not math.isfinite(cast("float", item))
-            elif kind not in _SCALARS:
-                waiting.append(item)
-    return count
 
 
 def _is_tuple(value: object) -> TypeGuard[tuple[object, ...]]:
@@ -271,7 +272,12 @@ def _is_small(container: _Container) -> bool:
     if len(container) > _SMALL:
         return False
     parts = list(container.values()) if isinstance(container, dict) else container
-    return all(type(part) in _SCALARS for part in parts)
+    return all(map(_is_scalar, parts))
+
+
+def _is_scalar(value: object) -> bool:
+    kind = type(value)  # compared by identity only: a metaclass may refuse to be hashed or compared
+    return kind is float or kind is str or kind is int or kind is bool or value is None
 
 
 def _whole_number(value: int, notes: Notes) -> int | str:

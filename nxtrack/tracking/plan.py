@@ -41,7 +41,8 @@ def _text(arguments: dict[str, Any], name: str) -> str | None:
     value = arguments.get(name)
     if value is not None and not isinstance(value, str):
         raise TypeError(f"{name} takes text, not {type(value).__name__}")
-    return value
+    # Texts of other makes, such as numpy's, and lone surrogates could not be written down.
+    return None if value is None else str.encode(value, "utf-8", "backslashreplace").decode()
 
 
 def _function(arguments: dict[str, Any], name: str) -> Callable[[Any], Any] | None:
@@ -61,6 +62,18 @@ def _sample_rate(value: Any) -> float:
     return float(value)
 
 
+def _captured(arguments: dict[str, Any], name: str, parse: Callable[[Any], Any]) -> Any:
+    value = arguments.get(name)
+    if value is None:
+        return None
+    try:
+        return parse(value)
+    except TypeError:
+        raise TypeError(f"{name} takes names, not {type(value).__name__}") from None
+    except ValueError as error:
+        raise ValueError(f"track cannot capture {value!r}: {error}") from None
+
+
 def make(arguments: dict[str, Any]) -> Plan:
     """Checks the arguments of `track` that mean the same for a decorator and a with-block.
 
@@ -68,12 +81,7 @@ def make(arguments: dict[str, Any]) -> Plan:
         TypeError: An argument is of the wrong type.
         ValueError: An argument has a value that cannot be used.
     """
-    capture, streams = arguments.get("capture"), arguments.get("streams")
-    try:
-        chosen_capture = None if capture is None else settings.parse_choice(capture, get_args(settings.Capture))
-        chosen_streams = None if streams is None else settings.parse_streams(streams)
-    except ValueError as error:
-        raise ValueError(f"track cannot capture {capture if streams is None else streams!r}: {error}") from None
+    enabled = arguments.get("enabled")
     return Plan(
         arguments=arguments,
         app_id=_text(arguments, "app_id"),
@@ -81,13 +89,13 @@ def make(arguments: dict[str, Any]) -> Plan:
         description=_text(arguments, "description"),
         instance_id=_text(arguments, "instance_id"),
         batch_experiment_id=_text(arguments, "batch_experiment_id"),
-        capture=chosen_capture,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        streams=chosen_streams,
+        capture=_captured(arguments, "capture", lambda value: settings.parse_choice(value, get_args(settings.Capture))),
+        streams=_captured(arguments, "streams", settings.parse_streams),
         redaction=Redaction.of(arguments.get("redact")),
         process_input=_function(arguments, "process_input"),
         process_output=_function(arguments, "process_output"),
         sample_rate=_sample_rate(arguments.get("sample_rate")),
-        enabled=arguments.get("enabled") is not False,
+        enabled=enabled is None or bool(enabled),
     )
 
 

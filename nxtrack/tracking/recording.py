@@ -2,98 +2,100 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 import traceback
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from nxtrack import settings
-from nxtrack.errors import SpoolError
 from nxtrack.spool import ids, owner, system
 from nxtrack.spool.records import End, Output, Start, now
 from nxtrack.spool.store import spool
 from nxtrack.tracking import ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, warn_once
-from nxtrack.tracking.run import Run, content_of, option_texts
+from nxtrack.tracking.run import Run, content_of, option_texts, utf8
 from nxtrack.tracking.state import UNSET, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from nxtrack.settings import Settings
+    from nxtrack.spool.records import Input
     from nxtrack.spool.store import Spool
-    from nxtrack.spool.writer import Content
+    from nxtrack.spool.writer import Content, RunWriter
     from nxtrack.tracking.plan import Plan
+    from nxtrack.tracking.values import Redaction
 
 MAX_ERROR = 4096
 """Characters of an error message that are kept."""
 
 
 class Recording:
-    """One run being recorded: a context manager around the solver's code.
+    """One run being recorded, around the solver's code.
 
-    Entering records the input and begins the capture of logs; leaving records how it ended. In between, code that
-    gives control away without ending, as a generator does, is framed by `resume` and `suspend`.
+    `begin` records the input and begins the capture of logs; `end` records how the code ended. In between, code that
+    gives control away without ending, as a generator does, is framed by `resume` and `suspend`. An interrupt may come
+    at any moment, so whoever calls `begin` calls `end` when that, the code, or a first `end` raises.
     """
 
-    __slots__ = ("_outer", "_plan", "_settings", "_spool", "_start_ns", "_state", "source")
+    __slots__ = ("_bind", "_notes", "_outer", "_plan", "_run", "_settings", "_spool", "_start_ns", "_state", "source")
 
-    def __init__(self, plan: Plan, source: str, key: object = None) -> None:
-        """Prepares a run; `source` names it in messages, `key` tells whose calls are part of it."""
+    def __init__(
+        self, plan: Plan, source: str, bind: Callable[[], tuple[Any, dict[str, Any]]], key: object = None
+    ) -> None:
+        """Prepares a run.
+
+        Args:
+            plan: How it is to be recorded.
+            source: What it is called in messages.
+            bind: Gives its input and its options.
+            key: Whose calls are part of it; None for a with-block.
+        """
         self.source = source
+        self._bind = bind
         self._plan = plan
         self._settings: Settings
         self._spool: Spool | None = None
-        self._start_ns = 0
+        self._notes: list[str] = []
+        self._start_ns = time.monotonic_ns()
         self._outer = state.current()
         self._state = RunState(ids.new_id(), plan.redaction, self._outer, key)
         self._state.name = plan.name
         self._state.description = plan.description
-        self._state.public = Run(self._state)
+        self._run = self._state.public = Run(self._state)
 
     @property
     def run(self) -> Run:
         """The run as users see it."""
-        return self._state.public
+        return self._run
 
-    def begin(self, bind: Callable[[], tuple[Any, dict[str, Any]]]) -> Run:
-        """Records that the run begins, with its input and options, and makes it the current one.
-
-        Args:
-            bind: Gives the input and the options; not called when the run is not recorded.
-        """
+    def begin(self) -> Run:
+        """Records that the run begins, with its input and options, and makes it the current one."""
         try:
-            self._begin(bind)
+            self._begin()
         except Exception as error:  # noqa: BLE001  (whatever it is, it is ours and not the solver's)
             self._lost(error)
         self._start_ns = time.monotonic_ns()
         self.resume()
-        return self.run
+        return self._run
 
-    def _begin(self, bind: Callable[[], tuple[Any, dict[str, Any]]]) -> None:
+    def _begin(self) -> None:
         plan, run = self._plan, self._state
         self._settings, problems = settings.lenient()
         if problems:
             warn_once("settings", f"nxtrack goes on with defaults: {problems[0]}; the solver is not affected.")
+        run_input, run.options = self._bind()
+        run.input = None if run_input is UNSET else run_input
         if self._settings.mode == "disabled" or not plan.enabled:
             return
         if plan.sample_rate < 1 and random.random() >= plan.sample_rate:  # noqa: S311  (no secret)
             return
         _prepare_process()
-        for listener in ready.listeners:
-            listener.begun(self._settings)
+        self._tell_begun()
         self._spool = spool(settings.spool_dir(self._settings))
-        run_input, run.options = bind()
-        run.input = run_input
-        content = None
-        if run_input is not UNSET:
-            content = content_of(
-                run_input if plan.process_input is None else plan.process_input(run_input), plan.redaction
-            )
         start = Start(
             id=run.run_id,
             at=now(),
@@ -103,14 +105,30 @@ class Recording:
             instance_id=plan.instance_id or self._settings.instance_id,
             name=plan.name,
             description=plan.description,
-            options=self._options(run.options),
+            options=option_texts(run.options, plan.redaction),
             batch_experiment_id=plan.batch_experiment_id,
         )
-        run.writer = self._spool.begin(start, content, self._settings.durability)
-        capture = plan.capture or self._settings.capture
-        if capture != "off":
-            run.sink = streams.Sink(self._settings.streams if plan.streams is None else plan.streams, self._log)
-            streams.start(run.sink)
+        run.writer = self._spool.begin(start, self._input(run_input), self._settings.durability)
+        if (plan.capture or self._settings.capture) != "off":
+            self._capture_streams(run.writer)
+
+    def _input(self, value: Any) -> Content | None:
+        if value is UNSET:
+            return None
+        plan = self._plan
+        try:
+            return content_of(value if plan.process_input is None else plan.process_input(value), plan.redaction)
+        except Exception as fault:  # noqa: BLE001  (a function of the user's)
+            self._leave_out("input", fault)
+            return None
+
+    @absorbed
+    def _capture_streams(self, writer: RunWriter) -> None:
+        chosen = self._settings.streams if self._plan.streams is None else self._plan.streams
+        # The sink is known to the whole process, and so must not know the run: it would keep its input alive.
+        sink = streams.Sink(chosen, functools.partial(_write_log, writer, self._plan.redaction))
+        self._state.sink = sink
+        streams.start(sink)
 
     def resume(self) -> None:
         """Makes the run the current one, as its code is about to go on."""
@@ -122,16 +140,6 @@ class Recording:
         if before is not self._state:
             state.become(before)
 
-    def __enter__(self) -> Run:
-        """Returns the run that `begin` began."""
-        return self.run
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Ends the run by the exception that leaves the code, if there is one."""
-        self.end(error)
-
     def end(self, error: BaseException | None = None, result: Any = None) -> None:
         """Records how the run ended.
 
@@ -140,50 +148,75 @@ class Recording:
             result: What the code returned; an output assigned to the run wins over it.
         """
         elapsed = time.monotonic_ns() - self._start_ns
-        self.suspend()
         run = self._state
-        if run.status != "running":
-            return
+        try:
+            self.suspend()
+            if run.status == "running":
+                self._end(error, result, (elapsed + 500_000) // 1_000_000)
+        except Exception as fault:  # noqa: BLE001  (whatever it is, it is ours and not the solver's)
+            self._lost(fault)
+        except BaseException:  # Ctrl-C while the run was written down: recovery makes of it what it can.
+            self.suspend()
+            self._let_go()
+            raise
+        finally:
+            run.public = run.sink = None
+
+    def _end(self, error: BaseException | None, result: Any, duration_ms: int) -> None:
+        run = self._state
+        writer, sink = run.writer, run.sink
         message = run.error if run.error is not None else failure(error)
         if message is not None and self._plan.redaction:
             message = self._plan.redaction.text(message)
         run.status = "succeeded" if message is None else "failed"
         run.error = message
-        if run.writer is None:
-            return
-        try:
-            self._end(error, message, result, (elapsed + 500_000) // 1_000_000)
-        except Exception as fault:  # noqa: BLE001  (whatever it is, it is ours and not the solver's)
-            self._lost(fault)
-
-    def _end(self, error: BaseException | None, message: str | None, result: Any, duration_ms: int) -> None:
-        run = self._state
-        writer, sink = run.writer, run.sink
-        assert writer is not None
         if sink is not None:
             streams.stop(sink)
-        if writer.detached:
+        if writer is None or writer.detached:
             return
         if error is not None and message is not None:
             self._log_traceback(error)
+        records: tuple[Input | Output, ...] = ()
+        try:
+            output = self._output(result if run.output is UNSET else run.output)
+            if output is not None:
+                records = (writer.payload(Output, output),)
+        except Exception as fault:  # noqa: BLE001  (a function of the user's, or a full disk)
+            self._leave_out("output", fault)
+        if sink is not None and sink.shared:
+            self._notes.append(streams.SHARED_NOTE)
         end = End(
-            status="succeeded" if message is None else "failed",
+            status=run.status,
             at=now(),
             duration_ms=duration_ms,
             error=None if message is None else message[:MAX_ERROR],
-            notes=(streams.SHARED_NOTE,) if sink is not None and sink.shared else (),
+            notes=tuple(self._notes),
         )
         try:
-            output = self._output(result if run.output is UNSET else run.output)
-            records = () if output is None else (writer.payload(Output, output),)
             writer.finish(*records, end)
         except OSError as fault:
             # The output may be too large for what is left of the disk; that the run ended, and how, is not.
-            note = f"The output could not be kept: {describe(fault)}."
-            writer.finish(msgspec.structs.replace(end, notes=(*end.notes, note)))
-            warn_once("output", f"output of {self.source} not recorded: {describe(fault)}; the solver is not affected")
+            self._leave_out("output", fault)
+            writer.finish(msgspec.structs.replace(end, notes=tuple(self._notes)))
+        self._tell_ready()
+
+    @absorbed
+    def _tell_begun(self) -> None:
+        for listener in ready.listeners:
+            listener.begun(self._settings)
+
+    @absorbed
+    def _tell_ready(self) -> None:
         for listener in ready.listeners:
             listener.ready(self._settings)
+
+    def _leave_out(self, what: str, fault: Exception) -> None:
+        """Tells, in the run and once in the process, that the input or output is not recorded."""
+        self._notes.append(f"The {what} could not be kept: {describe(fault)}.")
+        warn_once(
+            f"{what} {type(fault).__name__} {describe(fault)}",
+            f"{what} of {self.source} not recorded: {describe(fault)}; the solver is not affected",
+        )
 
     def _output(self, result: Any) -> Content | None:
         plan, run = self._plan, self._state
@@ -193,17 +226,6 @@ class Recording:
         if run.metrics or run.assets:
             value = with_pieces(value, run.metrics, run.assets)
         return None if value is None else content_of(value, plan.redaction)
-
-    def _options(self, options: dict[str, Any]) -> dict[str, str]:
-        if not options:
-            return {}
-        if self._plan.redaction:
-            options = msgspec.json.decode(content_of(options, self._plan.redaction).data)
-        return option_texts(options)
-
-    @absorbed
-    def _log(self, data: bytes) -> None:
-        self._state.log(data)
 
     @absorbed
     def _log_traceback(self, error: BaseException) -> None:
@@ -216,39 +238,49 @@ class Recording:
     def _lost(self, error: Exception) -> None:
         """Tells, once, that a run is not recorded as it should be, and counts it."""
         try:
-            if self._state.sink is not None:
-                streams.stop(self._state.sink)
-            if self._state.writer is not None:
-                self._state.writer.close()
-            self._state.writer = None
-            counted = ""
-            if self._spool is not None and isinstance(error, SpoolError):
-                counted = f" ({self._spool.count_lost()} lost so far)"
-            place = f" in {self._spool.root}" if self._spool is not None and isinstance(error, SpoolError) else ""
+            self._let_go()
+            where = ""
+            if self._spool is not None:
+                where = f" in {self._spool.root} ({self._spool.count_lost()} lost so far)"
             warn_once(
                 f"lost {type(error).__name__} {describe(error)}",
-                f"run of {self.source} not recorded: {describe(error)}{place}{counted}; the solver is not affected",
+                f"run of {self.source} not recorded: {describe(error)}{where}; the solver is not affected",
             )
         except Exception:  # noqa: BLE001, S110  (there is nobody left to tell)
             pass
+
+    def _let_go(self) -> None:
+        """Records no more of the run; what there is of it is left to recovery."""
+        run = self._state
+        if run.sink is not None:
+            streams.stop(run.sink)
+        if run.writer is not None:
+            run.writer.close()
+        run.writer = None
+
+
+@absorbed
+def _write_log(writer: RunWriter, redaction: Redaction, data: bytes) -> None:
+    state.log(writer, redaction, data)
 
 
 def failure(error: BaseException | None) -> str | None:
     """Returns the error message of what an exception makes of a run, or None when the run succeeded with it.
 
-    `SystemExit` with 0 or None is a program's way to say that all went well; `GeneratorExit` is a consumer that has
-    seen enough.
+    `SystemExit` with 0 or None is a program's way to say that all went well.
     """
-    if error is None or isinstance(error, GeneratorExit):
+    if error is None:
         return None
-    if isinstance(error, SystemExit) and error.code in (None, 0):
-        return None
+    if isinstance(error, SystemExit):
+        code: object = error.code
+        if code is None or (isinstance(code, int) and not int(code)):
+            return None
     try:
         text = str(error)
     except Exception:  # noqa: BLE001  (an exception whose text cannot be made is still an exception)
         text = ""
     name = type(error).__name__
-    return f"{name}: {text}" if text else name
+    return utf8(f"{name}: {text}" if text else name)
 
 
 def with_pieces(output: Any, metrics: dict[str, Any], assets: list[msgspec.Raw]) -> dict[str, Any]:
@@ -275,7 +307,7 @@ def _current_sink() -> streams.Sink | None:
     return _NO_SINK if run is None else run.sink
 
 
-@cache
+@functools.cache
 def _prepare_process() -> None:
     # Not at import: a program that tracks nothing shall not carry our handlers.
     streams.attribute_by(_current_sink)

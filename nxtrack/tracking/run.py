@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -15,15 +15,24 @@ from nxtrack.tracking.state import UNSET, RunState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nxtrack.spool.records import AnyRecord
     from nxtrack.tracking.values import Redaction
 
 
-def option_texts(options: Mapping[str, Any]) -> dict[str, str]:
+def utf8(value: object) -> str:
+    """Returns a value as text that can be written down: lone surrogates, which no UTF-8 can hold, become escapes."""
+    # By way of the class, as the text may be of an enum or another subclass with ideas of its own.
+    return str.encode(value if isinstance(value, str) else str(value), "utf-8", "backslashreplace").decode()
+
+
+def option_texts(options: Mapping[str, Any], redaction: Redaction) -> dict[str, str]:
     """Returns options as the platform takes them: text as it is, anything else as JSON ("Track runs", step 5)."""
+    given = dict(options)
+    if redaction:
+        masked: Any = msgspec.json.decode(content_of(given, redaction).data)
+        given = cast("dict[str, Any]", masked) if isinstance(masked, dict) else {}
     return {
-        str(name): value if type(value) is str else values.encode(value).data.decode()
-        for name, value in options.items()
+        utf8(name): utf8(value) if isinstance(value, str) else values.encode(value).data.decode()
+        for name, value in given.items()
     }
 
 
@@ -70,7 +79,7 @@ class Run:
     @name.setter
     def name(self, value: str | None) -> None:
         self._state.name = value
-        self._append(Update(name=_text(value)))
+        self._write_name(value)
 
     @property
     def description(self) -> str | None:
@@ -80,7 +89,7 @@ class Run:
     @description.setter
     def description(self, value: str | None) -> None:
         self._state.description = value
-        self._append(Update(description=_text(value)))
+        self._write_description(value)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -89,8 +98,7 @@ class Run:
 
     @options.setter
     def options(self, value: Mapping[str, Any]) -> None:
-        self._state.options = dict(value)
-        self._write_options()
+        self._write_options(value)
 
     @property
     def input(self) -> Any:
@@ -117,16 +125,22 @@ class Run:
 
         Args:
             name: The metric's name; its last value becomes the run's.
-            value: A number, as a rule. A number that is not finite becomes null.
-            step: Where in a series the value stands: an iteration, a time.
+            value: A number, as a rule. A number that is not finite becomes null, and a list or dict JSON text.
+            step: Where in a series the value stands: an iteration, a time. What is no number is left out.
         """
         writer = self._state.writer
         if writer is None:
             return
-        plain = msgspec.json.decode(values.encode(value).data)
-        self._state.metrics[str(name)] = plain
+        data = values.encode(value).data
+        plain = msgspec.json.decode(data)
+        if isinstance(plain, dict | list):
+            plain = data.decode()
         place = None if step is None else msgspec.json.decode(values.encode(step).data)
-        writer.append(Metric(name=str(name), value=plain, step=place))
+        if isinstance(place, bool) or not isinstance(place, int | float):
+            place = None
+        label = utf8(name)
+        self._state.metrics[label] = plain
+        writer.append(Metric(name=label, value=plain, step=place))
 
     @absorbed
     def log_metrics(self, metrics: Mapping[str, float | str | bool | None]) -> None:
@@ -165,26 +179,31 @@ class Run:
         Args:
             message: Why; becomes the run's error message.
         """
-        self._state.error = str(message)
+        self._state.error = "failed"
+        self._write_error(message)
 
     @absorbed
-    def _append(self, record: AnyRecord) -> None:
+    def _write_error(self, message: str) -> None:
+        self._state.error = utf8(message)
+
+    @absorbed
+    def _write_name(self, name: str | None) -> None:
         if self._state.writer is not None:
-            self._state.writer.append(record)
+            self._state.writer.append(Update(name="" if name is None else utf8(name)))
 
     @absorbed
-    def _write_options(self) -> None:
-        options: Any = self._state.options
-        if self._state.redaction:
-            options = msgspec.json.decode(content_of(options, self._state.redaction).data)
-        self._append(Update(options=option_texts(options)))
+    def _write_description(self, description: str | None) -> None:
+        if self._state.writer is not None:
+            self._state.writer.append(Update(description="" if description is None else utf8(description)))
+
+    @absorbed
+    def _write_options(self, options: Mapping[str, Any]) -> None:
+        self._state.options = dict(options)
+        if self._state.writer is not None:
+            self._state.writer.append(Update(options=option_texts(options, self._state.redaction)))
 
     @absorbed
     def _write_input(self, value: Any) -> None:
         writer = self._state.writer
         if writer is not None:
             writer.append(writer.payload(Input, content_of(value, self._state.redaction)))
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

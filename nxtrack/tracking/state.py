@@ -30,7 +30,7 @@ class RunState:
         output: What was assigned as its output, or UNSET.
         metrics: The last value of each metric.
         assets: Encoded assets.
-        public: What users see of it.
+        public: What users see of it, while it runs: after that it would only keep its input alive.
     """
 
     __slots__ = (
@@ -52,8 +52,6 @@ class RunState:
         "writer",
     )
 
-    public: Run
-
     def __init__(self, run_id: str, redaction: Redaction, parent: RunState | None, key: object) -> None:
         """Makes the state of a run that is about to begin."""
         self.run_id = run_id
@@ -71,6 +69,7 @@ class RunState:
         self.assets: list[msgspec.Raw] = []
         self.writer: RunWriter | None = None
         self.sink: Sink | None = None
+        self.public: Run | None = None
 
     def log(self, data: bytes) -> None:
         """Appends UTF-8 text to the run's log.
@@ -79,17 +78,26 @@ class RunState:
             OSError: It cannot be written.
         """
         if self.writer is not None:
-            if self.redaction:
-                data = self.redaction.text(data.decode("utf-8", "replace")).encode("utf-8", "backslashreplace")
-            self.writer.log(data)
+            log(self.writer, self.redaction, data)
+
+
+def log(writer: RunWriter, redaction: Redaction, data: bytes) -> None:
+    """Appends UTF-8 text to a run's log, without what shall not be recorded.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if redaction:
+        data = redaction.text(data.decode("utf-8", "replace")).encode("utf-8", "backslashreplace")
+    writer.log(data)
 
 
 _current: ContextVar[RunState | None] = ContextVar("nxtrack.run", default=None)
 
 
 def running(state: RunState | None) -> RunState | None:
-    """Returns the innermost run, of `state` and those around it, that has not ended."""
-    while state is not None and state.status != "running":
+    """Returns the innermost run, of `state` and those around it, that has not ended and is this process's own."""
+    while state is not None and (state.status != "running" or (state.writer is not None and state.writer.detached)):
         state = state.parent
     return state
 

@@ -52,10 +52,9 @@ class _Inside(threading.local):
 
 _STREAM_HANDLER: Any = logging.StreamHandler
 _BINARY: Any = (bytes, bytearray, memoryview)
-_lock = threading.Lock()
+# Reentrant, as the garbage collector may end a forgotten generator's run while its thread holds the lock.
+_lock = threading.RLock()
 _sinks: list[Sink] = []
-_installed: list[tuple[str, Any]] = []
-_repointed: list[tuple[Any, Any]] = []
 _inside = _Inside()
 
 
@@ -96,7 +95,7 @@ class _Proxy(ObjectProxy):
         if _inside.value:
             return self.__wrapped__.write(data)
         if isinstance(data, str):
-            _copy(self._self_name, data.encode("utf-8", "backslashreplace"))
+            _copy(self._self_name, str.encode(data, "utf-8", "backslashreplace"))
         elif isinstance(data, _BINARY):
             _copy(self._self_name, bytes(data))
         _inside.value = True
@@ -125,43 +124,42 @@ def start(sink: Sink) -> None:
     with _lock:
         _sinks.append(sink)
         for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
+            stream = getattr(sys, name, None)
             if stream is None or type(stream) is StreamProxy:
                 continue
             proxy = StreamProxy(stream, name)
             setattr(sys, name, proxy)
-            _installed.append((name, proxy))
-            _repoint(stream, proxy)
+            # Handlers that were made before hold the stream itself.
+            for handler, held in _handlers():
+                if held is stream:
+                    handler.stream = proxy
 
 
 def stop(sink: Sink) -> None:
-    """Ends the copying; after the last one the streams and handlers are as they were, where they are still ours."""
+    """Ends the copying; after the last one, proxies give way to what is behind them, wherever they have got to."""
     with _lock:
         if sink in _sinks:
             _sinks.remove(sink)
         if _sinks:
             return
-        for name, proxy in reversed(_installed):
-            if getattr(sys, name) is proxy:
-                setattr(sys, name, proxy.__wrapped__)
-        for handler, proxy in _repointed:
-            if handler.stream is proxy:
-                handler.stream = proxy.__wrapped__
-        _installed.clear()
-        _repointed.clear()
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name, None)
+            if type(stream) is StreamProxy:
+                setattr(sys, name, stream.__wrapped__)
+        for handler, stream in _handlers():
+            if type(stream) is StreamProxy:
+                handler.stream = stream.__wrapped__
 
 
-def _repoint(stream: Any, proxy: StreamProxy) -> None:
-    """Gives the proxy to logging handlers that were made before it, and so hold the stream itself."""
-    for reference in list(getattr(logging, "_handlerList", ())):
-        handler = reference()
-        if isinstance(handler, _STREAM_HANDLER) and vars(handler).get("stream") is stream:
-            handler.stream = proxy
-            _repointed.append((handler, proxy))
+def _handlers() -> list[tuple[Any, Any]]:
+    """Returns the logging handlers that hold a stream, and their streams."""
+    handlers: list[Any] = [reference() for reference in list(getattr(logging, "_handlerList", ()))]
+    found = [handler for handler in handlers if isinstance(handler, _STREAM_HANDLER)]
+    return [(handler, handler.__dict__.get("stream")) for handler in found]
 
 
 def forget() -> None:
     """Lets a forked child start without captured runs; the proxies stay, and only pass text on."""
     global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _sinks.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from nxtrack.tracking.state import UNSET, current_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+    from types import CodeType, FrameType, TracebackType
 
     from nxtrack.tracking.run import Run
 
@@ -34,7 +35,7 @@ class Tracker:
         """
         self._arguments = arguments
         self._plan = make(arguments)
-        self._entered: list[tuple[int, Recording]] = []
+        self._entered: list[tuple[tuple[int, CodeType], int, Recording]] = []
 
     def __call__(self, function: Function, /) -> Function:
         """Returns the function with its calls tracked.
@@ -50,33 +51,66 @@ class Tracker:
         options = self._arguments.get("options")
         if options is not None and not hasattr(options, "keys"):
             raise TypeError("options of a with-block takes values by name, such as {'time_limit': 10}")
-        recording = Recording(self._plan, _caller())
-        run = recording.begin(lambda: (self._arguments.get("input", UNSET), dict(options or {})))
-        self._entered.append((threading.get_ident(), recording))
+        frame = _frame_around()
+        recording = Recording(
+            self._plan, _source(frame), lambda: (self._arguments.get("input", UNSET), dict(options or {}))
+        )
+        entry = _place(frame), threading.get_ident(), recording
+        try:
+            run = recording.begin()
+            self._entered.append(entry)
+        except BaseException as error:  # Ctrl-C: the block is not entered.
+            recording.end(error)
+            raise
         return run
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends the run: by its exception, if one leaves the block, which goes on as it was."""
-        recording = self._innermost()
-        if recording is not None:
-            recording.end(error)
+        frame = _frame_around()
+        recording = self._innermost(_place(frame))
+        if recording is None:
+            return
+        # A generator whose consumer has seen enough ends well; a coroutine that is given up does not.
+        enough = isinstance(error, GeneratorExit) and not frame.f_code.co_flags & inspect.CO_COROUTINE
+        try:
+            recording.end(None if enough else error)
+        except BaseException as interruption:  # Ctrl-C before it had begun to end.
+            recording.end(interruption)
+            raise
 
-    def _innermost(self) -> Recording | None:
-        """Returns the recording to end: this task's or generator's own, as one tracker may be entered by several."""
+    def _innermost(self, place: tuple[int, CodeType]) -> Recording | None:
+        """Returns the recording to end, as threads, tasks and generators may all have entered this one tracker.
+
+        The with-block's own, whatever its thread or context is by now; for an `ExitStack`, which enters and leaves in
+        frames of its own, the current one, else this thread's last, else the last.
+        """
         thread, current = threading.get_ident(), current_run()
-        mine = [entry for entry in self._entered if entry[0] == thread]
-        chosen = next((entry for entry in mine if entry[1].run is current), mine[-1] if mine else None)
-        if chosen is None:
-            return None
-        self._entered.remove(chosen)
-        return chosen[1]
+        entered = list(reversed(self._entered))
+        for matches in (
+            [entry for entry in entered if entry[0] == place],
+            [entry for entry in entered if entry[2].run is current],
+            [entry for entry in entered if entry[1] == thread],
+            entered,
+        ):
+            if matches:
+                self._entered.remove(matches[0])
+                return matches[0][2]
+        return None
 
 
-def _caller() -> str:
+def _frame_around() -> FrameType:
+    """Returns the frame of the with-block whose entering or leaving calls this."""
+    return sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (what it is for)
+
+
+def _place(frame: FrameType) -> tuple[int, CodeType]:
+    """Returns what tells a with-block from others as long as it is open; the frame itself would keep itself alive."""
+    return id(frame), frame.f_code
+
+
+def _source(frame: FrameType) -> str:
     """Returns what the code around a with-block is called in messages."""
-    frame: Any = inspect.currentframe()
-    code = frame.f_back.f_back
-    function = code.f_code.co_qualname
-    return f"{module_name(code.f_globals.get('__name__'))}{'' if function == '<module>' else '.' + function}"
+    function = frame.f_code.co_qualname
+    return f"{module_name(frame.f_globals.get('__name__'))}{'' if function == '<module>' else '.' + function}"

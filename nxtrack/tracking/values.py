@@ -22,7 +22,7 @@ import msgspec
 
 from nxtrack.tracking import hooks
 from nxtrack.tracking.notes import Notes, bounded, summary, type_name
-from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite
+from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +34,9 @@ RedactionSpec: TypeAlias = "str | re.Pattern[str] | _Function"
 
 MASK: Final = "***"
 
-# msgspec recurses in C, up to Python's recursion limit and with up to 400 bytes of stack a level. Where that could
-# be more than the stack has (Python 3.12 and later have a limit of their own for C), the careful walk is taken.
+# msgspec recurses in C, up to Python's recursion limit and with up to 400 bytes of stack a level. With a limit so high
+# that the usual stack of 8 MB might not do, the careful walk is taken. Python 3.12 and later limit C by itself.
 _SAFE_RECURSION: Final = 10_000 if sys.version_info < (3, 12) else sys.maxsize
-_SAFE_STACK: Final = 512 * 1024
 _MOST_UNWRAPPED: Final = 64
 _N, _NEWLINE = b"n\n"
 
@@ -73,7 +72,7 @@ def encode(value: object) -> Encoded:
     try:
         if "nextmv" in sys.modules:
             value = _unwrapped(value)
-        if sys.getrecursionlimit() > _SAFE_RECURSION or 0 < threading.stack_size() < _SAFE_STACK:
+        if sys.getrecursionlimit() > _SAFE_RECURSION:
             return _encode_carefully(value)
         data = msgspec.json.Encoder(enc_hook=session.hook).encode(value)
         # To look for one byte takes next to no time (for a `bytes` of one, six times as long), and numbers hold no "n".
@@ -81,13 +80,11 @@ def encode(value: object) -> Encoded:
             session.seen().nonfinite += count_nonfinite(value)
     except MemoryError:
         return _summarised(value)
-    except Exception as fault:  # noqa: BLE001 whatever it is, the careful walk finds its way around it
-        return _encode_carefully(value, once=isinstance(fault, RecursionError))
     except BaseException as fault:
-        # Polars panics with an exception that is no Exception. Anything else of that kind is meant for the program.
-        if type(fault).__name__ != "PanicException":
+        if not hooks.is_fault(fault):
             raise
-        return _encode_carefully(value)
+        # Whatever it is, the careful walk finds its way around it.
+        return _encode_carefully(value, once=isinstance(fault, RecursionError))
     if _NEWLINE in data or not data:  # only a msgspec.Raw can bring either
         return _encode_carefully(value)
     return Encoded(data, session.notes.sentences() if session.notes else ())
@@ -159,6 +156,8 @@ def _encode_carefully(value: object, *, once: bool = False) -> Encoded:
             return Encoded(msgspec.json.encode(plain), notes.sentences())
         except (TangledError, RecursionError):
             continue
+        except Exception:  # noqa: BLE001 such as a MemoryError
+            break
     return _summarised(value)
 
 
@@ -295,10 +294,10 @@ class Redaction:
             return
         entries = list(part.items())
         part.clear()
-        for number, (key, value) in enumerate(entries, 1):
+        counts: dict[str, int] = {}
+        for key, value in entries:
             named = key.casefold() in self.names
-            masked = key if named else self.text(key)
-            part[f"{masked} #{number}" if masked in part else masked] = value
+            part[distinct(key if named else self.text(key), counts)] = value
 
 
 def _is_text_pattern(item: object) -> TypeGuard[re.Pattern[str]]:

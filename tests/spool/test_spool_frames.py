@@ -1,0 +1,195 @@
+"""Frames: what was written is read again, and whatever became of it since is told, never raised."""
+
+import zlib
+from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nxtrack.spool import frames
+from nxtrack.spool.records import (
+    Absent,
+    Asset,
+    End,
+    Input,
+    Metric,
+    Moment,
+    Output,
+    Owner,
+    Payload,
+    Posted,
+    Posting,
+    Rejected,
+    Retried,
+    Start,
+    Unsent,
+    Update,
+    Uploaded,
+)
+
+words = st.text(max_size=12)
+times = st.datetimes(
+    min_value=datetime(1971, 1, 1),  # noqa: DTZ001  (the strategy adds the zone)
+    max_value=datetime(2200, 1, 1),  # noqa: DTZ001
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=2))]),
+)
+maybe = st.none() | words
+numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+plain = st.recursive(
+    st.none() | st.booleans() | numbers | words,
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(words, parts, max_size=3),
+    max_leaves=6,
+)
+raws = plain.map(lambda value: msgspec.Raw(msgspec.json.encode(value)))
+sizes = st.integers(0, 2**60)
+options = st.dictionaries(words, words, max_size=3)
+notes = st.lists(words, max_size=3).map(tuple)
+owners = st.builds(Owner, pid=sizes, started=sizes, boot=words, pidns=sizes, host=words)
+moments = st.builds(Moment, at=times, boot=words, monotonic=st.floats(0, 1e12))
+payload = {"data": raws | st.just(msgspec.UNSET), "file": maybe, "size": sizes, "crc": sizes, "notes": notes}
+records = st.one_of(
+    st.builds(
+        Start,
+        id=words,
+        at=times,
+        owner=owners,
+        v=sizes,
+        source=words,
+        app_id=maybe,
+        instance_id=maybe,
+        name=maybe,
+        description=maybe,
+        options=options,
+        batch_experiment_id=maybe,
+    ),
+    st.builds(Update, name=maybe, description=maybe, options=st.none() | options),
+    st.builds(Input, **payload),
+    st.builds(Output, **payload),
+    st.builds(Metric, name=words, value=numbers | words | st.booleans() | st.none(), step=st.none() | numbers),
+    st.builds(Asset, data=raws),
+    st.builds(
+        End,
+        status=st.sampled_from(["succeeded", "failed"]),
+        at=times,
+        duration_ms=sizes,
+        error=maybe,
+        recovered=st.booleans(),
+        notes=notes,
+    ),
+    st.builds(
+        Uploaded,
+        artefact=st.sampled_from(["input", "output", "logs"]),
+        upload_id=words,
+        place=words,
+        moment=moments,
+    ),
+    st.builds(Posting, place=words, moment=moments),
+    st.just(Unsent()),
+    st.just(Absent()),
+    st.builds(Posted, run_id=words, app_id=words, place=words, at=times),
+    st.builds(Rejected, error=words, at=times),
+    st.builds(Retried, at=times),
+)
+
+
+@given(st.lists(records, max_size=6))
+def test_what_was_written_is_read_again(written):
+    content = b"".join(map(frames.encode, written))
+    found = frames.decode(content)
+    assert found == (written, len(content), False)
+    assert [type(record) for record in found.records] == [type(record) for record in written]
+
+
+@given(records)
+def test_a_frame_is_one_line_with_its_checksum(record):
+    frame = frames.encode(record)
+    assert frame.endswith(b"\n")
+    assert frame.count(b"\n") == 1
+    checksum, _, body = frame[:-1].partition(b" ")
+    assert int(checksum, 16) == zlib.crc32(body)
+    assert "t" in msgspec.json.decode(body)
+
+
+SOME = [
+    Start(id="x", at=datetime(2026, 1, 2, tzinfo=UTC), owner=Owner(pid=1)),
+    Input(data=msgspec.Raw(b'{"a":[1,2]}')),
+    Metric(name="gap", value=0.5),
+    End(status="succeeded", at=datetime(2026, 1, 2, tzinfo=UTC), duration_ms=1),
+]
+CONTENT = b"".join(map(frames.encode, SOME))
+
+
+def test_every_truncation_is_a_torn_tail_and_no_damage():
+    for length in range(len(CONTENT) + 1):
+        found = frames.decode(CONTENT[:length])
+        whole = CONTENT[:length].count(b"\n")
+        assert found.records == SOME[:whole]
+        assert found.sound == CONTENT.rfind(b"\n", 0, length) + 1
+        assert not found.damaged
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x20, 0x80, 0xFF])
+def test_every_flipped_byte_is_damage(mask):
+    for position in range(len(CONTENT) - 1):
+        changed = bytearray(CONTENT)
+        changed[position] ^= mask
+        found = frames.decode(bytes(changed))
+        assert found.damaged, position
+        assert len(found.records) >= len(SOME) - 2
+
+
+def test_a_lost_last_newline_is_a_torn_tail():
+    found = frames.decode(CONTENT[:-1] + b"\x0b")
+    assert found.records == SOME[:-1]
+    assert not found.damaged
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_without_raising(content):
+    found = frames.decode(content)
+    assert found.records == []
+    assert found.damaged == (b"\n" in content)
+
+
+@given(st.binary(max_size=60))
+def test_a_sound_checksum_over_nonsense_is_damage(body):
+    line = b"%08x %b\n" % (zlib.crc32(body), body)
+    found = frames.decode(CONTENT + line)
+    assert found.records == SOME
+    assert found.damaged
+
+
+def test_a_record_nested_too_deep_to_read_is_told():
+    body = b'{"t":"asset","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    assert frames.decode(b"%08x %b\n" % (zlib.crc32(body), body)).damaged
+
+
+BYTES = "file \udcff\ud800.csv"
+SHOWN = "file \\udcff\\ud800.csv"
+
+
+@pytest.mark.parametrize(
+    ("record", "read"),
+    [
+        (
+            End(status="failed", at=SOME[3].at, duration_ms=1, error=BYTES, notes=("a", BYTES)),
+            End(status="failed", at=SOME[3].at, duration_ms=1, error=SHOWN, notes=("a", SHOWN)),
+        ),
+        (
+            Start(id="x", at=SOME[0].at, owner=Owner(pid=1, host=BYTES), options={BYTES: BYTES}, name=BYTES),
+            Start(id="x", at=SOME[0].at, owner=Owner(pid=1, host=SHOWN), options={SHOWN: SHOWN}, name=SHOWN),
+        ),
+        (Metric(name=BYTES, value=1), Metric(name=SHOWN, value=1)),
+        (Output(data=msgspec.Raw(b'{"a":1}'), notes=(BYTES,)), Output(data=msgspec.Raw(b'{"a":1}'), notes=(SHOWN,))),
+    ],
+)
+def test_text_that_is_no_unicode_is_written_escaped(record, read):
+    """The name of a file of unusual bytes, in an error message, must not lose the run's end."""
+    assert frames.decode(frames.encode(record)) == ([read], len(frames.encode(read)), False)
+
+
+def test_payloads_are_one_kind():
+    assert issubclass(Input, Payload)
+    assert issubclass(Output, Payload)
