@@ -27,7 +27,7 @@ from nxtrack.errors import (
     SettingsError,
     SpoolError,
 )
-from nxtrack.spool import claims, records
+from nxtrack.spool import claims, records, retention
 from nxtrack.spool.recovery import recover
 from nxtrack.spool.store import Spool, spool
 
@@ -165,6 +165,7 @@ class Flusher:
                 workers.close(patience=0.0 if self.stopping.is_set() else 5.0)
                 for task in self._in_flight.values():
                     task.delivery.claimed.release()
+        self._make_room()
         return self.report
 
     def stop(self) -> None:
@@ -183,6 +184,13 @@ class Flusher:
                 f"{plural(recovery.elsewhere, 'unfinished run')} of other machines left alone; "
                 "`nxtrack flush --other-hosts` takes them for dead."
             )
+
+    def _make_room(self) -> None:
+        if self._settings.max_spool is not None:
+            try:
+                retention.make_room(self._spool, self._settings.max_spool)
+            except SpoolError as error:
+                self.report.tell(str(error))
 
     def _drive(self, queue: list[Entry], workers: Workers[_Task]) -> None:
         deadline = None if self._order.timeout is None else time.monotonic() + self._order.timeout

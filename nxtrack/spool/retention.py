@@ -55,6 +55,33 @@ def prune(spool: Spool, *, older_than: float = 0.0, rejected: bool = False, dry_
         raise SpoolUnavailable(f"The spool {spool.root} cannot be pruned: {layout.reason(error)}.") from error
 
 
+def make_room(spool: Spool, most: int) -> Pruned:
+    """Removes synced runs, oldest first, until the spool holds at most `most` bytes, or no synced run.
+
+    Raises:
+        SpoolRefused: The spool is somebody else's, or others may write to it.
+        SpoolUnavailable: It cannot be read or written.
+    """
+    report = Pruned()
+    excess = spool.summary().size - most
+    if excess <= 0:
+        return report
+    paths = spool.paths
+    try:
+        sidecars = _sidecars(spool)
+        runs = layout.names(paths)
+        active = {run_id for run_id, state in runs if state == "active"}
+        for run_id, state in runs:
+            if report.size >= excess:
+                break
+            if state == "synced" and run_id not in active:
+                report.size += _remove([*sidecars.get(run_id, []), paths.run(run_id, state)], dry_run=False)
+                report.runs += 1
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {spool.root} cannot be pruned: {layout.reason(error)}.") from error
+    return report
+
+
 def _prune(spool: Spool, states: tuple[State, ...], deadline: float, *, dry_run: bool) -> Pruned:
     paths, report = spool.paths, Pruned()
     sidecars = _sidecars(spool)

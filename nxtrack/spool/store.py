@@ -75,13 +75,16 @@ class Spool:
         self.paths = layout.layout(root)
         self._prepared = False
 
-    def begin(self, start: Start, content: Content | None, durability: Durability) -> RunWriter:
+    def begin(
+        self, start: Start, content: Content | None, durability: Durability, *, max_log: int | None = None
+    ) -> RunWriter:
         """Records that a run begins, with its input, before its solver is called.
 
         Args:
             start: What is known of the run.
             content: Its input, or None when it has none.
             durability: What `RunWriter.finish` promises.
+            max_log: Bytes its log may take, or None for no limit.
 
         Raises:
             SpoolRefused: The spool is somebody else's, or others may write to it.
@@ -90,19 +93,19 @@ class Spool:
         if not self._prepared:
             self.prepare()
         try:
-            return self._begin(start, content, durability)
+            return self._begin(start, content, durability, max_log)
         except FileNotFoundError:
             # The folder was there and is gone: somebody cleaned up.
             self.prepare()
         except OSError as error:
             raise SpoolUnavailable(layout.reason(error)) from error
         try:
-            return self._begin(start, content, durability)
+            return self._begin(start, content, durability, max_log)
         except OSError as error:
             raise SpoolUnavailable(layout.reason(error)) from error
 
-    def _begin(self, start: Start, content: Content | None, durability: Durability) -> RunWriter:
-        run = writer.RunWriter(self.paths, start.id, durability)
+    def _begin(self, start: Start, content: Content | None, durability: Durability, max_log: int | None) -> RunWriter:
+        run = writer.RunWriter(self.paths, start.id, durability, max_log)
         try:
             if content is None:
                 run.append(start)

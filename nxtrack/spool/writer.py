@@ -74,18 +74,33 @@ class RunWriter:
     Attributes:
         run_id: The run's id.
         detached: This process was forked from the run's own; nothing is written any more.
+        log_cut: Some of what was logged was left out, as the log was full.
     """
 
-    __slots__ = ("_descriptor", "_durability", "_lock", "_log", "_numbers", "_paths", "_sidecars", "detached", "run_id")
+    __slots__ = (
+        "_descriptor",
+        "_durability",
+        "_lock",
+        "_log",
+        "_numbers",
+        "_paths",
+        "_room",
+        "_sidecars",
+        "detached",
+        "log_cut",
+        "run_id",
+    )
 
-    def __init__(self, paths: Layout, run_id: str, durability: Durability) -> None:
-        """Creates and locks the run's file.
+    def __init__(self, paths: Layout, run_id: str, durability: Durability, max_log: int | None = None) -> None:
+        """Creates and locks the run's file; its log takes `max_log` bytes, or any number.
 
         Raises:
             OSError: It cannot be created.
         """
         self.run_id = run_id
         self.detached = False
+        self.log_cut = False
+        self._room = max_log
         self._paths = paths
         self._durability = durability
         # Any thread of the run may log or append while another ends it, and a closed descriptor's number may soon be a
@@ -125,14 +140,25 @@ class RunWriter:
             self._write_sidecar(name, data)
         return kind(file=name, size=len(data), crc=crc32(data), notes=notes)
 
-    def log(self, data: bytes) -> None:
+    def log(self, data: bytes, *, beyond: bool = False) -> None:
         """Appends to the run's log; what is written survives the death of the process. After the run's end, nothing.
+
+        Args:
+            data: UTF-8 text.
+            beyond: Write it even if the log is full.
 
         Raises:
             OSError: It cannot be written.
         """
         with self._lock:
             if self._descriptor < 0:
+                return
+            if self._room is not None and not beyond:
+                if len(data) > self._room:
+                    data = data[: self._room]
+                    self.log_cut = True
+                self._room -= len(data)
+            if not data:
                 return
             if self._log < 0:
                 self._log = os.open(self._paths.log(self.run_id), system.CREATE, 0o600)

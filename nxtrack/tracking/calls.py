@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     Make = Callable[[], Recording | None]
 
 
-def plain(make: Make, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def plain(recording: Recording, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Calls a plain function."""
-    recording = make()
-    if recording is None:
-        return function(*args, **kwargs)
     try:
         recording.begin()
         result = function(*args, **kwargs)

@@ -53,19 +53,19 @@ class Tracked:
 
     def call(self, function: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         """Calls the function inside a recording; a recursive call is part of the run that it is made in."""
-        run = self._run
-        if run is calls.plain:
+        if self._run is calls.plain:
             if state.within(self) is not None:
                 return function(*args, **kwargs)  # From here, as each frame more makes recursion shallower.
-            return run(functools.partial(self._make, instance, args, kwargs), function, args, kwargs)
-        running = run(functools.partial(self._make, instance, args, kwargs), function, args, kwargs)
+            return calls.plain(self._recording(instance, args, kwargs), function, args, kwargs)
+        running = self._run(functools.partial(self._make, instance, args, kwargs), function, args, kwargs)
         if None not in self._names:
             running.__name__, running.__qualname__ = self._names
         return running
 
     def _make(self, instance: Any, args: Any, kwargs: Any) -> Recording | None:
-        if state.within(self) is not None:
-            return None
+        return None if state.within(self) is not None else self._recording(instance, args, kwargs)
+
+    def _recording(self, instance: Any, args: Any, kwargs: Any) -> Recording:
         bind = functools.partial(self._binder.bind, args, kwargs, bound=instance is not None)
         return Recording(self.plan, self._source, bind, self)
 

@@ -108,7 +108,9 @@ class Recording:
             options=option_texts(run.options, plan.redaction),
             batch_experiment_id=plan.batch_experiment_id,
         )
-        run.writer = self._spool.begin(start, self._input(run_input), self._settings.durability)
+        run.writer = self._spool.begin(
+            start, self._input(run_input), self._settings.durability, max_log=self._settings.max_log
+        )
         if (plan.capture or self._settings.capture) != "off":
             self._capture_streams(run.writer)
 
@@ -183,6 +185,8 @@ class Recording:
                 records = (writer.payload(Output, output),)
         except Exception as fault:  # noqa: BLE001  (a function of the user's, or a full disk)
             self._leave_out("output", fault)
+        if writer.log_cut:
+            self._notes.append(f"The log was cut at {self._settings.max_log} bytes, as NXTRACK_MAX_LOG says.")
         if sink is not None and sink.shared:
             self._notes.append(streams.SHARED_NOTE)
         end = End(
@@ -233,7 +237,7 @@ class Recording:
         while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
             trace = trace.tb_next
         lines = traceback.format_exception(type(error), error, trace)
-        self._state.log("".join(lines).encode("utf-8", "backslashreplace"))
+        self._state.log("".join(lines).encode("utf-8", "backslashreplace"), beyond=True)
 
     def _lost(self, error: Exception) -> None:
         """Tells, once, that a run is not recorded as it should be, and counts it."""

@@ -71,17 +71,17 @@ class RunState:
         self.sink: Sink | None = None
         self.public: Run | None = None
 
-    def log(self, data: bytes) -> None:
-        """Appends UTF-8 text to the run's log.
+    def log(self, data: bytes, *, beyond: bool = False) -> None:
+        """Appends UTF-8 text to the run's log, even if that is full when it is to go beyond.
 
         Raises:
             OSError: It cannot be written.
         """
         if self.writer is not None:
-            log(self.writer, self.redaction, data)
+            log(self.writer, self.redaction, data, beyond=beyond)
 
 
-def log(writer: RunWriter, redaction: Redaction, data: bytes) -> None:
+def log(writer: RunWriter, redaction: Redaction, data: bytes, *, beyond: bool = False) -> None:
     """Appends UTF-8 text to a run's log, without what shall not be recorded.
 
     Raises:
@@ -89,7 +89,7 @@ def log(writer: RunWriter, redaction: Redaction, data: bytes) -> None:
     """
     if redaction:
         data = redaction.text(data.decode("utf-8", "replace")).encode("utf-8", "backslashreplace")
-    writer.log(data)
+    writer.log(data, beyond=beyond)
 
 
 _current: ContextVar[RunState | None] = ContextVar("nxtrack.run", default=None)

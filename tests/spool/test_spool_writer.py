@@ -492,3 +492,16 @@ def test_what_the_system_takes_in_parts_is_written_whole():
     os.close(writing)
     thread.join()
     assert found == [data]
+
+
+def test_a_full_log_takes_nothing_but_what_goes_beyond(store):
+    start = Start(id=ids.new_id(), at=now(), owner=owner.this_process())
+    run = store.begin(start, None, "process", max_log=10)
+    run.log(b"12345678")
+    assert not run.log_cut
+    run.log(b"90abc")
+    run.log(b"def")
+    assert run.log_cut
+    run.log(b"traceback", beyond=True)
+    run.close()
+    assert Path(store.paths.log(run.run_id)).read_bytes() == b"1234567890traceback"

@@ -461,3 +461,20 @@ def test_values_of_all_makes(only):
     assert only().input == [[1, 0], [0, 1]]
     assert only().options == {"when": '"2026-01-01"', "size": "0.5"}
     assert only().output == {"routes": [0, 1, 2], "at": "2026-01-02"}
+
+
+def test_a_log_that_grows_too_long_is_cut_and_says_so(only):
+    configure(max_log=20)
+
+    @track
+    def solve():
+        print("x" * 50)
+        print("more")
+        raise ValueError("at the end")
+
+    with pytest.raises(ValueError, match="at the end"):
+        solve()
+    run = only()
+    assert run.logs.startswith("x" * 20 + "Traceback (most recent call last):\n")
+    assert run.logs.endswith("ValueError: at the end\n")
+    assert "The log was cut at 20 bytes, as NXTRACK_MAX_LOG says." in run.notes
