@@ -1,7 +1,5 @@
 """Spools of a test's own, programs that run beside it, and a disk that is full."""
 
-# ruff: noqa: PTH118  (the spool names its files by text)
-
 from __future__ import annotations
 
 import contextlib

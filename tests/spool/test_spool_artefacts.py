@@ -1,7 +1,5 @@
 """The bytes to upload: those that were given, or none at all."""
 
-# ruff: noqa: PTH104, PTH108, PTH123, PTH208, PTH211  (the spool names its files by text)
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Claims: one deliverer at a time, whose journal the next one finds, and nothing that another process owns."""
 
-# ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH116, PTH211  (the spool names its files by text)
-
 import os
 import resource
 import threading

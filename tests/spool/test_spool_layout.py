@@ -1,7 +1,5 @@
 """Where things stand: names that are ours and names that are not, and folders that others could write to."""
 
-# ruff: noqa: PTH101, PTH102, PTH104, PTH110, PTH116, PTH118, PTH211  (the spool names its files by text)
-
 import errno
 import os
 import stat

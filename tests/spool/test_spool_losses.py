@@ -1,7 +1,5 @@
 """The count of lost runs: told even when the disk was full, and once each."""
 
-# ruff: noqa: PTH108, PTH118  (the spool names its files by text)
-
 import os
 import threading
 from pathlib import Path

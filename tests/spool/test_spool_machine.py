@@ -4,8 +4,6 @@ The model of the platform counts what it was sent: whatever crashes when, it tak
 end exactly once.
 """
 
-# ruff: noqa: PTH116, PTH118, PTH123, PTH208  (the spool names its files by text)
-
 import contextlib
 import dataclasses
 import os

@@ -1,7 +1,5 @@
 """Recovery: every run whose process died is delivered once, as it ended or as failed, and no live one is touched."""
 
-# ruff: noqa: PTH102, PTH104, PTH108, PTH110, PTH208  (the spool names its files by text)
-
 import os
 import shutil
 import time

@@ -1,7 +1,5 @@
 """What leaves the spool: delivered runs that are old enough, and never one that waits."""
 
-# ruff: noqa: PTH102, PTH108, PTH118, PTH208  (the spool names its files by text)
-
 import os
 import subprocess
 import time

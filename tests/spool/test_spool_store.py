@@ -1,7 +1,5 @@
 """The spool as its users see it: beginning, finding, reading and counting runs, in a folder that may go any time."""
 
-# ruff: noqa: PTH108, PTH118, PTH120, PTH208, PTH211  (the spool names its files by text)
-
 import os
 import shutil
 import threading

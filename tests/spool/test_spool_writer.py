@@ -1,7 +1,5 @@
 """A run while its process lives: what is acknowledged is in its file, whatever the disk and other threads do."""
 
-# ruff: noqa: PTH104, PTH108, PTH110, PTH116, PTH118, PTH208, PTH211  (the spool names its files by text)
-
 import contextlib
 import errno
 import fcntl

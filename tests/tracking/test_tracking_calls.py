@@ -1,7 +1,5 @@
 """Every kind of function: what it gives, how it is driven, and the one run that is recorded of it."""
 
-# ruff: noqa: T201  (solvers print)
-
 import asyncio
 import contextlib
 import functools

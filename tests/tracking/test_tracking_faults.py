@@ -1,7 +1,5 @@
 """Faults of our own: the solver's result and exception are unchanged, one warning is given, the lost run is counted."""
 
-# ruff: noqa: T201  (solvers print)
-
 import contextlib
 import logging
 import os

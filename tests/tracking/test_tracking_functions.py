@@ -1,7 +1,5 @@
 """A tracked function looks, pickles and copies like the function it stands for, and is tracked wherever it gets to."""
 
-# ruff: noqa: T201  (solvers print)
-
 import asyncio
 import concurrent.futures
 import copy

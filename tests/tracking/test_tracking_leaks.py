@@ -1,7 +1,5 @@
 """Long-lived processes: thousands of runs leave no memory and no file descriptors behind, and hold nothing up."""
 
-# ruff: noqa: T201  (solvers print)
-
 import asyncio
 import gc
 import sys

@@ -1,7 +1,5 @@
 """Wrong options are told when decorating or making the tracker, never when the solver runs."""
 
-# ruff: noqa: T201  (solvers print)
-
 import re
 import sys
 

@@ -1,7 +1,5 @@
 """What becomes of a run: its status, its input and output, its log, and what is left out of them."""
 
-# ruff: noqa: T201  (solvers print)
-
 import datetime as dt
 import re
 import sys

@@ -1,7 +1,5 @@
 """Which run the running code is part of: recursion, nesting, threads, tasks, and contexts that outlive a run."""
 
-# ruff: noqa: T201  (solvers print)
-
 import asyncio
 import concurrent.futures
 import contextvars

@@ -1,7 +1,5 @@
 """The log of a run, and that what the user's program prints goes where it went before, byte for byte."""
 
-# ruff: noqa: T201  (solvers print)
-
 import asyncio
 import concurrent.futures
 import contextlib

@@ -1,7 +1,5 @@
 """The with-block, and one tracker entered by many at once: nested, by threads, tasks and generators."""
 
-# ruff: noqa: T201  (solvers print)
-
 import asyncio
 import concurrent.futures
 import contextlib
