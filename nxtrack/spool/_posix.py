@@ -82,14 +82,14 @@ def at_fork(in_child: Callable[[], None]) -> None:
 def boot_id() -> str:
     """Returns the id of this boot of the kernel, or "" where the system does not tell."""
     with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return ""
 
 
 def host_id() -> str:
     """Returns what tells this machine from others: its machine id, else its name."""
     with contextlib.suppress(OSError):
-        if text := Path("/etc/machine-id").read_text(encoding="ascii").strip():
+        if text := Path("/etc/machine-id").read_text(encoding="utf-8").strip():
             return text
     return os.uname().nodename
 
@@ -110,7 +110,7 @@ def process_started(pid: int) -> int | None:
     """
     if sys.platform == "linux":
         try:
-            text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             # Without /proc, in a chroot say, the processes that live are missing there too.
             return None if os.path.exists("/proc/self/stat") else _answers(pid)  # noqa: PTH110

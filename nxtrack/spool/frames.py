@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple, cast
 from zlib import crc32
 
@@ -11,6 +12,9 @@ from nxtrack.spool.records import AnyRecord
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AnyRecord).decode
+
+_DEEPEST = 10_000
+"""Levels to which values are encoded at most, whatever recursion limit the user's program has set."""
 
 
 class Frames(NamedTuple):
@@ -52,8 +56,23 @@ def _record(line: bytes) -> AnyRecord | None:
         return None
     try:
         record: AnyRecord = _decode(body)
+    except RecursionError:
+        return _deep_record(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return record
+
+
+def _deep_record(body: bytes) -> AnyRecord | None:
+    """Reads what was written from a shallower stack than ours: an input nested nearly as deep as Python allows."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + _DEEPEST)
+    try:
+        record: AnyRecord = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    finally:
+        sys.setrecursionlimit(limit)
     return record
 
 

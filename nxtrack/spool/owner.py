@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from functools import cache
 
 from nxtrack.spool import system
 from nxtrack.spool.records import Moment, Owner, now
 
-
-@cache
-def _of_process(pid: int) -> Owner:
-    # By pid, so that a forked child does not go by its parent's.
-    return Owner(
-        pid=pid,
-        started=system.process_started(pid) or 0,
-        boot=system.boot_id(),
-        pidns=system.pid_namespace(),
-        host=system.host_id(),
-    )
+_known: dict[int, Owner] = {}
 
 
 def this_process() -> Owner:
     """Returns what identifies this process."""
-    return _of_process(os.getpid())
+    pid = os.getpid()
+    known = _known.get(pid)  # By pid, so that a forked child does not go by its parent's.
+    if known is None:
+        known = Owner(
+            pid=pid,
+            started=system.process_started(pid) or 0,
+            boot=system.boot_id(),
+            pidns=system.pid_namespace(),
+            host=system.host_id(),
+        )
+        if known.boot or sys.platform != "linux":  # Linux always tells its boot, unless there is no descriptor left.
+            _known[pid] = known
+    return known
 
 
 def moment() -> Moment:

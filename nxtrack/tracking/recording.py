@@ -111,7 +111,10 @@ class Recording:
         run.writer = self._spool.begin(
             start, self._input(run_input), self._settings.durability, max_log=self._settings.max_log
         )
-        if (plan.capture or self._settings.capture) != "off":
+        capture = plan.capture or self._settings.capture
+        if capture == "fd":
+            warn_once("fd", "nxtrack cannot capture descriptors yet, so logs hold what Python prints and no more.")
+        if capture != "off":
             self._capture_streams(run.writer)
 
     def _input(self, value: Any) -> Content | None:

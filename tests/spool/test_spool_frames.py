@@ -1,5 +1,6 @@
 """Frames: what was written is read again, and whatever became of it since is told, never raised."""
 
+import sys
 import zlib
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -193,3 +194,18 @@ def test_text_that_is_no_unicode_is_written_escaped(record, read):
 def test_payloads_are_one_kind():
     assert issubclass(Input, Payload)
     assert issubclass(Output, Payload)
+
+
+def test_what_is_nested_as_deep_as_python_allows_is_read_from_a_deeper_stack():
+    deep = msgspec.Raw(b"[" * 990 + b"]" * 990)
+    frame = frames.encode(Input(data=deep))
+
+    def read(levels):
+        return frames.decode(frame) if not levels else read(levels - 1)
+
+    found = read(300)
+    assert not found.damaged
+    assert bytes(found.records[0].data) == bytes(deep)
+    limit = sys.getrecursionlimit()
+    assert frames.decode(frames.encode(Input(data=msgspec.Raw(b"[" * 60_000 + b"]" * 60_000)))).damaged
+    assert sys.getrecursionlimit() == limit

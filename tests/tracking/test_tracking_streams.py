@@ -564,3 +564,12 @@ def test_the_output_is_the_same_byte_for_byte(tmp_path, only):
         outputs.append((done.stdout, done.stderr))
     assert outputs[0] == outputs[1]
     assert only().logs.startswith("Zürich 🚚\nbytes\r\nwarned\nno newlinehalfxxx")
+
+
+def test_descriptor_capture_is_told_to_be_missing_once(only, warned):
+    with track(capture="fd"):
+        print("seen")
+    with track(capture="fd", enabled=False):
+        pass
+    assert warned() == ["nxtrack cannot capture descriptors yet, so logs hold what Python prints and no more."]
+    assert only().logs == "seen\n"
