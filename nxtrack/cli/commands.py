@@ -88,7 +88,7 @@ def flush(
 
     from nxtrack import settings
     from nxtrack.cli import flush as work
-    from nxtrack.delivery.flusher import Order
+    from nxtrack.delivery.order import Order
 
     if watch and dry_run:
         raise typer.BadParameter("--watch and --dry-run exclude each other.")

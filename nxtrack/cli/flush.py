@@ -25,7 +25,7 @@ from nxtrack.spool.store import Spool, spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nxtrack.delivery.flusher import Order
+    from nxtrack.delivery.order import Order
     from nxtrack.settings import Settings
 
 _REJECTED_SHOWN = 5

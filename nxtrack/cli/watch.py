@@ -14,7 +14,8 @@ from nxtrack.cli.main import DONE, LATER
 from nxtrack.cli.output import complain, emit, folder, say
 from nxtrack.cli.signals import rest, stopping_by
 from nxtrack.cloud.credentials import credentials
-from nxtrack.delivery.flusher import Flusher, Order
+from nxtrack.delivery.flusher import Flusher
+from nxtrack.delivery.order import Order
 from nxtrack.delivery.report import FlushReport, plural
 from nxtrack.errors import SpoolUnavailable
 from nxtrack.spool.store import spool

@@ -7,13 +7,14 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from nxtrack import settings as settings_module
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
 from nxtrack.cloud.credentials import credentials
 from nxtrack.delivery.one import Delivery, Line, Unconfirmed
+from nxtrack.delivery.order import Order, Silent
 from nxtrack.delivery.pacing import Aborted, Pacer
 from nxtrack.delivery.report import FlushReport, RejectedRun, Synced, plural, recovered
 from nxtrack.delivery.workers import Done, Workers
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nxtrack.cloud.credentials import Credentials
+    from nxtrack.delivery.order import Progress
     from nxtrack.settings import Settings
     from nxtrack.spool.claims import ClaimedRun
     from nxtrack.spool.layout import State
@@ -42,40 +44,6 @@ if TYPE_CHECKING:
 
 GIVE_UP_AFTER = 3
 """Runs in a row of one application whose delivery the platform answered with errors, before the rest are kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a flush is asked to do.
-
-    Attributes:
-        app_id: Deliver only runs of this application, and those that name none.
-        timeout: Seconds after which no further run is begun.
-        limit: How many runs to deliver at most.
-        other_hosts: Take unfinished runs of other machines for dead.
-    """
-
-    app_id: str | None = None
-    timeout: float | None = None
-    limit: int | None = None
-    other_hosts: bool = False
-
-
-class Progress(Protocol):
-    """Who is told how a flush goes on; called in the thread that flushes."""
-
-    def found(self, number: int) -> None:
-        """Told how many runs wait."""
-
-    def settled(self, number: int) -> None:
-        """Told how many of them are dealt with."""
-
-
-class _Silent:
-    def found(self, number: int) -> None:
-        pass
-
-    settled = found
 
 
 @dataclass(slots=True)
@@ -123,7 +91,7 @@ class Flusher:
         self._settings = settings
         self._access = access
         self._order = order or Order()
-        self._progress: Progress = progress or _Silent()
+        self._progress: Progress = progress or Silent()
         self._abort = threading.Event()
         self._requests = Pacer(settings.request_rate / 60, burst=settings.request_rate / 60)
         self._posts = Pacer(settings.rate)

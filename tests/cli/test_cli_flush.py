@@ -344,7 +344,7 @@ def test_work_in_another_thread_leaves_signals_alone(solved, platform):
     """A program may call what the command calls, from anywhere."""
     from nxtrack import settings
     from nxtrack.cli.flush import deliver
-    from nxtrack.delivery.flusher import Order
+    from nxtrack.delivery.order import Order
 
     served = platform()
     solved(1)

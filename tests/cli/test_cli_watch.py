@@ -11,7 +11,7 @@ import pytest
 from nxtrack import settings
 from nxtrack.cli import watch as watch_module
 from nxtrack.cli.watch import Watcher
-from nxtrack.delivery.flusher import Order
+from nxtrack.delivery.order import Order
 
 
 def line_of(stream, beginning):
