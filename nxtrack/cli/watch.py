@@ -15,12 +15,12 @@ from nxtrack.cli.output import complain, emit, folder, say
 from nxtrack.cli.signals import rest, stopping_by
 from nxtrack.cloud.credentials import credentials
 from nxtrack.delivery.flusher import Flusher
-from nxtrack.delivery.order import Order
 from nxtrack.delivery.report import FlushReport, plural
 from nxtrack.errors import SpoolUnavailable
 from nxtrack.spool.store import spool
 
 if TYPE_CHECKING:
+    from nxtrack.delivery.order import Order
     from nxtrack.settings import Settings
 
 LOOK_SECONDS = 2.0
