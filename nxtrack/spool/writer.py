@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nxtrack.spool.layout import Layout
     from nxtrack.spool.records import AnyRecord, Input, Output
 
-INLINE_BYTES = 64 * 1024
+INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
 
 _live: dict[int, RunWriter] = {}

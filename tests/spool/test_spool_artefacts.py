@@ -12,7 +12,7 @@ from nxtrack.spool.artefacts import Source
 from nxtrack.spool.records import Asset, Input, Metric, Output
 from nxtrack.spool.writer import Content
 
-BIG = b'"' + b"x" * 100_000 + b'"'
+BIG = b'"' + b"x" * 300_000 + b'"'
 
 
 @pytest.fixture

@@ -243,7 +243,7 @@ def test_a_run_that_cannot_be_opened_for_now_is_not_damaged(store, ready):
 
 
 def test_a_payload_that_cannot_be_opened_for_now_is_not_damaged(store, ready):
-    big = b'"' + b"x" * 100_000 + b'"'
+    big = b'"' + b"x" * 300_000 + b'"'
     claimed = claim(store, ready(big))
     with no_more_files(), pytest.raises(SpoolUnavailable, match="too many open files"):
         claimed.artefact("input")

@@ -350,7 +350,7 @@ def test_killed_for_real(store, start_program):
             run.log(b"line\\n")
             run.append(Metric(name="m", value=number))
             os.write(1, (run.run_id + "\\n").encode())
-            output = run.payload(Output, Content(b'"' + b"x" * 70_000 + b'"'))
+            output = run.payload(Output, Content(b'"' + b"x" * 270_000 + b'"'))
             run.finish(output, End(status="succeeded", at=now(), duration_ms=1))
             number += 1
             time.sleep(0.001)

@@ -32,7 +32,7 @@ def record(root, worker):
         run = store.begin(start, Content(b'{"worker":%d,"number":%d}' % (worker, number)), "process")
         run.append(Metric(name="n", value=number))
         run.log(b"x" * number)
-        size = 70_000 if number % 10 == 0 else 10
+        size = 270_000 if number % 10 == 0 else 10
         output = run.payload(Output, Content(b'"' + b"y" * size + b'"'))
         run.finish(output, End(status="succeeded", at=now(), duration_ms=1))
 

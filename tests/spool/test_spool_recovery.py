@@ -13,12 +13,12 @@ from nxtrack.spool.records import Metric, Output, Owner
 from nxtrack.spool.recovery import NEWBORN_SECONDS, Recovery, recover
 from nxtrack.spool.store import DIED, Entry, Spool
 
-BIG = b'"' + b"x" * 100_000 + b'"'
+BIG = b'"' + b"x" * 300_000 + b'"'
 ELSEWHERE = Owner(pid=1, started=1, boot="another", pidns=1, host="another")
 
 ORPHANED = """
     # As a library that forks past Python's own fork: the child keeps a copy of the run's descriptor.
-    run = begin(store, b'"' + b"x" * 100_000 + b'"')
+    run = begin(store, b'"' + b"x" * 300_000 + b'"')
     run.log(b"log")
     run.append(Metric(name="gap", value=0.5))
     if "end" in sys.argv:

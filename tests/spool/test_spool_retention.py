@@ -14,7 +14,7 @@ from nxtrack.spool.records import Rejected, now
 from nxtrack.spool.retention import Pruned, prune, retry
 from nxtrack.spool.store import Entry, Spool
 
-BIG = b'"' + b"x" * 100_000 + b'"'
+BIG = b'"' + b"x" * 300_000 + b'"'
 
 
 @pytest.fixture
@@ -196,9 +196,9 @@ def test_room_is_made_by_the_oldest_delivered_runs_alone(store, ready, settled):
     rejected = settled("rejected", age=400)
     waiting = ready(BIG)
     size = store.summary().size
-    report = retention.make_room(store, size - 150_000)
+    report = retention.make_room(store, size - 450_000)
     assert report.runs == 2
-    assert report.size >= 150_000
+    assert report.size >= 450_000
     assert states(store) == sorted([(young, "synced"), (rejected, "rejected"), (waiting, "ready")])
     assert store.summary().size == size - report.size
     assert not [name for name in os.listdir(store.paths.payloads) if name.startswith((old, middle))]

@@ -13,7 +13,7 @@ from nxtrack.spool import claims, ids, owner
 from nxtrack.spool.records import Owner, Start, now
 from nxtrack.spool.store import DIED, Entry, Spool, spool
 
-BIG = b'"' + b"x" * 100_000 + b'"'
+BIG = b'"' + b"x" * 300_000 + b'"'
 
 
 def test_there_is_one_spool_for_each_folder(tmp_path):
