@@ -9,7 +9,8 @@
     │   ├── SpoolFull            it has reached the size it may have
     │   ├── RunNotFound          no run of that id is in it
     │   ├── RunBusy              another process has claimed the run
-    │   └── RunCorrupt           a run's file is damaged
+    │   └── RunCorrupt           a run's file cannot be read: it is damaged
+    │       └── RunNewer         ... or a newer nxtrack wrote it, so it is left alone
     ├── CloudError               the platform could not do what was asked
     │   ├── NotReached           the request was never sent: it may be sent again as it is
     │   ├── AnswerLost           the request was sent and no usable answer came: it may have been done
@@ -66,6 +67,10 @@ class RunBusy(SpoolError):
 
 class RunCorrupt(SpoolError):
     """A run's file is damaged beyond what can be delivered."""
+
+
+class RunNewer(RunCorrupt):
+    """A run's file holds records that a newer version of nxtrack wrote."""
 
 
 class CloudError(NxtrackError):

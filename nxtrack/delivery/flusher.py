@@ -25,6 +25,7 @@ from nxtrack.errors import (
     NotReached,
     Rejected,
     RunCorrupt,
+    RunNewer,
     SettingsError,
     SpoolError,
 )
@@ -198,6 +199,10 @@ class Flusher:
             if claimed is None:
                 self._count(0)  # Another flush has it, or had it.
                 return None
+        except RunNewer as error:
+            self.report.tell(str(error))
+            self._count(1)
+            return None
         except RunCorrupt as error:
             self._quarantine(entry.run_id, entry.state, error)
             return None

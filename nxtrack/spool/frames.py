@@ -25,11 +25,13 @@ class Frames(NamedTuple):
         sound: Bytes up to the end of the last whole line. What follows was torn: its writer died in the middle of
             its last `write()`, so what it was about to do it has not done.
         damaged: A whole line is no sound frame: something changed the file after it was written.
+        newer: A sound frame holds a record that this version does not know.
     """
 
     records: list[AnyRecord]
     sound: int
     damaged: bool
+    newer: bool = False
 
 
 def encode(record: AnyRecord) -> bytes:
@@ -43,34 +45,38 @@ def encode(record: AnyRecord) -> bytes:
 
 
 def decode(content: bytes) -> Frames:
-    """Reads all frames of a file's content. Never raises: what is not sound is skipped and told."""
+    """Reads all frames of a file's content. Never raises: what is not sound, or not known, is skipped and told."""
     sound = content.rfind(b"\n") + 1
-    lines = content[:sound].split(b"\n")[:-1]
-    records = [record for line in lines if (record := _record(line)) is not None]
-    return Frames(records, sound, damaged=len(records) < len(lines))
+    records: list[AnyRecord] = []
+    damaged = newer = False
+    for line in content[:sound].split(b"\n")[:-1]:
+        body = line[9:]
+        if line[8:9] != b" " or b"%08x" % crc32(body) != line[:8]:
+            damaged = True
+            continue
+        try:
+            records.append(_record(body))
+        except RecursionError:
+            damaged = True
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            newer = True
+    return Frames(records, sound, damaged, newer)
 
 
-def _record(line: bytes) -> AnyRecord | None:
-    body = line[9:]
-    if line[8:9] != b" " or b"%08x" % crc32(body) != line[:8]:
-        return None
+def _record(body: bytes) -> AnyRecord:
     try:
         record: AnyRecord = _decode(body)
     except RecursionError:
         return _deep_record(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
     return record
 
 
-def _deep_record(body: bytes) -> AnyRecord | None:
+def _deep_record(body: bytes) -> AnyRecord:
     """Reads what was written from a shallower stack than ours: an input nested nearly as deep as Python allows."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(limit + _DEEPEST)
     try:
         record: AnyRecord = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
     finally:
         sys.setrecursionlimit(limit)
     return record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nxtrack.errors import RunCorrupt
+from nxtrack.errors import RunCorrupt, RunNewer
 from nxtrack.spool import frames
 from nxtrack.spool.records import (
     Absent,
@@ -146,8 +146,11 @@ def parse(run_id: str, content: bytes) -> RunRecord | None:
 
     Raises:
         RunCorrupt: The file was changed after it was written, or is none of this run.
+        RunNewer: A newer version of nxtrack wrote it.
     """
-    records, sound, damaged = frames.decode(content)
+    records, sound, damaged, newer = frames.decode(content)
+    if newer and not damaged:
+        raise RunNewer(f"Run {run_id} was written by a newer nxtrack: flush it with that one; it is kept.")
     if damaged:
         raise RunCorrupt(f"Run {run_id} is damaged: a frame of its file does not match its checksum.")
     if not records:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nxtrack.errors import RunCorrupt, SpoolError, SpoolUnavailable
+from nxtrack.errors import RunCorrupt, RunNewer, SpoolError, SpoolUnavailable
 from nxtrack.spool import claims, frames, layout, owner, reader, system
 from nxtrack.spool.layout import STATES
 from nxtrack.spool.writer import write_all
@@ -80,6 +80,8 @@ def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bo
         content = reader.read_all(descriptor)
         try:
             run = reader.parse(run_id, content)
+        except RunNewer:
+            raise
         except RunCorrupt:
             if _try_lock(descriptor):
                 claims.quarantine(spool, run_id, "active")

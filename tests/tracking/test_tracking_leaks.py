@@ -57,7 +57,7 @@ def test_two_thousand_runs_leave_no_descriptor(capsys, recorded):
     before = descriptors()
     for number in range(500):
         everything(number)
-    assert descriptors() == before
+    assert descriptors() <= before  # what earlier tests left may be collected meanwhile
     assert writer._live == {}
     assert len(recorded()) == 2004
 
