@@ -36,6 +36,7 @@ class FlushReport(msgspec.Struct):
         recovered: Sentences about runs whose process had died, which this flush ended for them.
         problems: Sentences about what kept runs from being delivered, each said once.
         unconfirmed: How many of the pending runs were posted and may have been taken.
+        damaged: Runs whose files are damaged, and were set aside.
         refused: The settings or the API key are at fault, so a later flush will fare no better.
     """
 
@@ -45,6 +46,7 @@ class FlushReport(msgspec.Struct):
     recovered: list[str] = msgspec.field(default_factory=list[str])
     problems: list[str] = msgspec.field(default_factory=list[str])
     unconfirmed: int = 0
+    damaged: int = 0
     refused: bool = False
 
     def tell(self, sentence: str) -> None:
