@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from nxtrack.delivery.report import FlushReport
     from nxtrack.tracking.run import Run
 
-__all__ = ["Run", "configure", "current_run", "flush", "track"]
+__all__ = ["FlushReport", "Run", "configure", "current_run", "flush", "track"]
 
 # Tracking knows nothing of delivery; for `online` mode the two meet here.
 listeners.append(background)
 
 
 def __getattr__(name: str) -> object:
-    # `Run` is a name for annotations; what it needs is loaded with the first run.
+    # Names for annotations; what they need is loaded with the first run or flush.
     if name == "Run":
         from nxtrack.tracking.run import Run  # noqa: PLC0415
 
         return Run
+    if name == "FlushReport":
+        from nxtrack.delivery.report import FlushReport  # noqa: PLC0415
+
+        return FlushReport
     raise AttributeError(f"module 'nxtrack' has no attribute {name!r}")
 
 
@@ -46,5 +50,6 @@ def flush(*, app_id: str | None = None, timeout: float | None = None, limit: int
     """
     # Here, as delivery needs requests, and whoever only tracks shall not pay for that.
     from nxtrack.delivery.flusher import flush_spool  # noqa: PLC0415
+    from nxtrack.delivery.order import Order  # noqa: PLC0415
 
-    return flush_spool(app_id=app_id, timeout=timeout, limit=limit)
+    return flush_spool(Order(app_id=app_id, timeout=timeout, limit=limit))

@@ -6,7 +6,6 @@
     ├── SpoolError               the spool on disk cannot be used as asked
     │   ├── SpoolRefused         it is somebody else's, or others may write to it
     │   ├── SpoolUnavailable     it cannot be read or written: full, read-only, no permission
-    │   ├── SpoolFull            it has reached the size it may have
     │   ├── RunNotFound          no run of that id is in it
     │   ├── RunBusy              another process has claimed the run
     │   └── RunCorrupt           a run's file cannot be read: it is damaged
@@ -51,10 +50,6 @@ class SpoolRefused(SpoolError):
 
 class SpoolUnavailable(SpoolError):
     """The spool cannot be read or written: no space, read-only, no permission, gone."""
-
-
-class SpoolFull(SpoolUnavailable):
-    """The spool has reached `NXTRACK_MAX_SPOOL` and holds nothing that may be dropped."""
 
 
 class RunNotFound(SpoolError, LookupError):

@@ -134,7 +134,8 @@ def _number(value: Any, lowest: float) -> float:
 
 
 def _folder(value: str | os.PathLike[str]) -> str:
-    return os.path.expanduser(os.fspath(value))  # noqa: PTH111  (text in, text out)
+    # Absolute, so that a program that changes its folder goes on with the same spool.
+    return os.path.abspath(os.path.expanduser(os.fspath(value)))  # noqa: PTH100, PTH111  (text in, text out)
 
 
 def _text(value: Any) -> str | None:

@@ -14,9 +14,6 @@ import msgspec
 TrackedStatus = Literal["succeeded", "failed"]
 """What a tracked run may have become."""
 
-RunStatus = Literal["none", "queued", "running", "succeeded", "failed", "canceled"]
-"""`status_v2` of a run (SDK)."""
-
 FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 """Statuses after which a run no longer changes."""
 
@@ -261,13 +258,6 @@ class NewApplication(Message):
     name: str | None = None
     description: str | None = None
     default_instance_id: str | None = None
-
-
-class ApplicationPage(Message):
-    """Answer of `GET /v1/applications` (SDK)."""
-
-    items: list[Application] = []
-    next_page_token: str | None = None
 
 
 class ErrorAnswer(Message):

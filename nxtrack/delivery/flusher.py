@@ -13,9 +13,10 @@ from nxtrack import settings as settings_module
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
 from nxtrack.cloud.credentials import credentials
-from nxtrack.delivery.one import Delivery, Line, Unconfirmed
+from nxtrack.delivery.one import Delivery, Line, Unconfirmed, Unsettled
 from nxtrack.delivery.order import Order, Silent
 from nxtrack.delivery.pacing import Aborted, Pacer
+from nxtrack.delivery.reconcile import Listings
 from nxtrack.delivery.report import FlushReport, RejectedRun, Synced, plural, recovered
 from nxtrack.delivery.workers import Done, Workers
 from nxtrack.errors import (
@@ -23,6 +24,7 @@ from nxtrack.errors import (
     CloudError,
     NotFound,
     NotReached,
+    Refused,
     Rejected,
     RunCorrupt,
     RunNewer,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from nxtrack.spool.layout import State
     from nxtrack.spool.store import Entry
 
-GIVE_UP_AFTER = 3
+GIVE_UP_AFTER = 5
 """Runs in a row of one application whose delivery the platform answered with errors, before the rest are kept."""
 
 
@@ -113,7 +115,8 @@ class Flusher:
             SpoolUnavailable: It cannot be read.
         """
         self._recover()
-        queue = list(self._spool.entries("ready", "unconfirmed"))
+        # What is unconfirmed comes last: whatever makes it so must not keep the others waiting.
+        queue = sorted(self._spool.entries("ready", "unconfirmed"), key=lambda entry: entry.state)
         self._progress.found(len(queue))
         if not queue:
             return self.report
@@ -238,7 +241,8 @@ class Flusher:
     def _quarantine(self, run_id: str, state: State, error: RunCorrupt) -> None:
         try:
             claims.quarantine(self._spool, run_id, state)
-            self.report.tell(f"{error} It was set aside, the other runs go on.")
+            self.report.damaged += 1
+            self.report.tell(f"{error} It was set aside in {self._spool.paths.quarantine}; the other runs go on.")
         except SpoolError as fault:
             self.report.tell(str(fault))
         self._count(0)
@@ -255,6 +259,7 @@ class Flusher:
                 requests=self._requests,
                 abort=self._abort,
                 hurry=self.hurry,
+                listings=Listings(),
             )
         return self._lines[app_id]
 
@@ -309,7 +314,8 @@ class Flusher:
             claimed.release()
             self._quarantine(claimed.run_id, claimed.state, error)
             return
-        if isinstance(error, Rejected):
+        # While a post is unconfirmed, a refusal is of the list that it is looked for in, and not of the run.
+        if isinstance(error, Rejected) and claimed.run.posting is None:
             self._reject(claimed, str(error))
             return
         self._learn(task.delivery.line.application.id, error)
@@ -323,12 +329,13 @@ class Flusher:
 
     def _learn(self, app_id: str, error: BaseException | None) -> None:
         """Draws from one run's failure what it means for the others, and tells it."""
-        if isinstance(error, AccessRefused | NotFound):
+        if isinstance(error, AccessRefused | NotFound) or type(error) is Refused:
+            # The key, the application or the address is at fault, and will be for the next run as well.
             self._applications.stopped.add(app_id)
             self.report.refused = True
         elif isinstance(error, NotReached):
             self._offline = True
-        elif isinstance(error, CloudError | Unconfirmed):
+        elif isinstance(error, CloudError | Unconfirmed) and not isinstance(error, Unsettled):
             self._applications.failures[app_id] += 1
             if self._applications.failures[app_id] >= GIVE_UP_AFTER:
                 self._applications.stopped.add(app_id)
@@ -349,24 +356,15 @@ class Flusher:
         self._progress.settled(self._settled)
 
 
-def flush_spool(
-    *,
-    app_id: str | None = None,
-    timeout: float | None = None,
-    limit: int | None = None,
-    settings: Settings | None = None,
-    other_hosts: bool = False,
-    progress: Progress | None = None,
-) -> FlushReport:
+def flush_spool(order: Order) -> FlushReport:
     """Delivers the runs that wait in the spool of the settings in force; see `nxtrack.flush`.
 
     Raises:
         SettingsError: No API key, or a setting that cannot be used; all runs are kept.
         SpoolError: The spool cannot be used.
     """
-    chosen = settings or settings_module.current()
-    order = Order(app_id=app_id, timeout=timeout, limit=limit, other_hosts=other_hosts)
-    return Flusher(spool_of(chosen), chosen, order=order, progress=progress).run()
+    chosen = settings_module.current()
+    return Flusher(spool_of(chosen), chosen, order=order).run()
 
 
 def spool_of(settings: Settings) -> Spool:

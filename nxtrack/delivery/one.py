@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nxtrack.cloud.messages import ExternalResult, NewRun, RunConfiguration, RunFormat
 from nxtrack.delivery import reconcile
 from nxtrack.delivery.pacing import Aborted, backoff
-from nxtrack.errors import AnswerLost, NotReached, RateLimited, Refused, UploadExpired
+from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Refused, UploadExpired
 from nxtrack.spool import owner
 from nxtrack.spool.artefacts import Source
 from nxtrack.spool.records import Absent, Artefact, Posted, Posting, Unsent, Uploaded, now
@@ -41,6 +41,10 @@ class Unconfirmed(Exception):
     """The run was posted, and whether the platform took it is not known yet."""
 
 
+class Unsettled(Unconfirmed):
+    """That is so for no fault of the platform's: it is too early to tell, or another platform has to be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """What deliveries share: how to reach the platform, and how fast.
@@ -54,6 +58,7 @@ class Line:
         requests: The pace of all requests.
         abort: Set when the flush is to stop at once.
         hurry: Set when a failure is no longer to be waited out.
+        listings: The platform's list of runs, as far as it was read.
     """
 
     application: Application
@@ -65,6 +70,7 @@ class Line:
     requests: Pacer
     abort: threading.Event
     hurry: threading.Event
+    listings: reconcile.Listings
 
 
 class Delivery:
@@ -88,7 +94,6 @@ class Delivery:
 
         Raises:
             Unconfirmed: It was posted, is not in the platform's list, and may still show up there.
-            CloudError: The platform's list could not be read.
             RunCorrupt: An artefact is not what was recorded.
         """
         run = self.claimed.run
@@ -143,17 +148,22 @@ class Delivery:
         )
 
     def _reconcile(self, posting: Posting) -> None:
-        run_id = self.claimed.run_id
-        if posting.place != self.line.place:
-            raise Unconfirmed(f"Run {run_id} may have been taken by {posting.place}: flush there again.")
-        application = self.line.application
-        found = reconcile.find(application, {run_id: posting.moment}).get(run_id)
+        run_id, line = self.claimed.run_id, self.line
+        if posting.place != line.place:
+            raise Unsettled(f"Run {run_id} may have been taken by {posting.place}: flush there again.")
+        listing = line.listings.since(line.application, posting.moment)
+        try:
+            found = listing.find(run_id, posting.moment)
+        except CloudError:
+            line.listings.forget(listing)
+            raise
         if found is not None:
             self._posted(found)
-        elif posting.moment.age(owner.moment()) < self.line.settle:
-            raise Unconfirmed(f"Run {run_id} may have been taken; the next flush looks before sending again.")
+        elif posting.moment.age(listing.began) < line.settle:
+            line.listings.forget(listing)
+            raise Unsettled(f"Run {run_id} may have been taken; the next flush looks before sending again.")
         else:
-            self.claimed.checkpoint(Absent(), durable=self.line.durable)
+            self.claimed.checkpoint(Absent(), durable=line.durable)
 
     def _upload(self, kind: Artefact, source: Source) -> None:
         def once() -> Uploaded:

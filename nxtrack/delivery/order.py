@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from nxtrack.errors import SettingsError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -21,6 +23,19 @@ class Order:
     timeout: float | None = None
     limit: int | None = None
     other_hosts: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks what is asked.
+
+        Raises:
+            SettingsError: It makes no sense.
+        """
+        try:
+            sensible = (self.timeout is None or self.timeout >= 0) and (self.limit is None or self.limit >= 0)
+        except TypeError:
+            sensible = False
+        if not sensible:
+            raise SettingsError("A flush takes timeout as seconds and limit as a number of runs, both from 0 up.")
 
 
 class Progress(Protocol):

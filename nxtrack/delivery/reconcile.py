@@ -7,6 +7,7 @@ unanswered is looked for among the newest runs before it may be posted again.
 from __future__ import annotations
 
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -37,33 +38,80 @@ def marked(description: str | None, run_id: str) -> str:
     return f"{description}\n\n{marker}" if description else marker
 
 
-def find(application: Application, wanted: dict[str, Moment]) -> dict[str, str]:
-    """Looks for runs among the newest of an application.
+class Listing:
+    """The newest runs of an application, read once and only as far as somebody has to look.
 
-    Args:
-        application: Where they were posted.
-        wanted: When each run, by its spool id, was posted.
-
-    Returns:
-        The platform's run id of each run that is there.
-
-    Raises:
-        CloudError: The list could not be read to its end, so nothing is known.
+    Several runs may be looked for at once, in any threads; a run that was posted after the reading began needs a new
+    listing.
     """
-    now = owner.moment()
-    oldest = max(posted.age(now) for posted in wanted.values())
-    horizon = datetime.now(UTC) - timedelta(seconds=oldest) - MARGIN
-    found: dict[str, str] = {}
-    number = 0
-    for number, item in enumerate(application.list_runs(pages=MOST_PAGES)):
+
+    def __init__(self, application: Application) -> None:
+        """Reads nothing yet."""
+        self.began = owner.moment()
+        self._items = application.list_runs(pages=MOST_PAGES)
+        self._lock = threading.Lock()
+        self._found: dict[str, str] = {}
+        self._read = 0
+        self._oldest = datetime.max.replace(tzinfo=UTC)
+        self._whole = False
+        self._name = application.id
+
+    def find(self, run_id: str, posted: Moment) -> str | None:
+        """Looks for a run.
+
+        Args:
+            run_id: Its id in the spool.
+            posted: When it was posted.
+
+        Returns:
+            The platform's id of it, or None when it is not there.
+
+        Raises:
+            CloudError: The list could not be read as far back as needed, so nothing is known.
+        """
+        horizon = datetime.now(UTC) - timedelta(seconds=posted.age(owner.moment())) - MARGIN
+        with self._lock:
+            while run_id not in self._found and not self._whole and not self._is_past(horizon):
+                self._read_on()
+            return self._found.get(run_id)
+
+    def _is_past(self, horizon: datetime) -> bool:
+        return self._read >= LEAST_PAGES * PAGE and self._oldest < horizon
+
+    def _read_on(self) -> None:
+        item = next(self._items, None)
+        if item is None:
+            if self._read >= MOST_PAGES * PAGE:
+                raise AnswerLost(f"The list of runs of {self._name} is too long to be looked through.")
+            self._whole = True
+            return
+        self._read += 1
+        self._oldest = _created(item.created_at, self._oldest)
         for run_id in _MARKER.findall(item.description):
-            if run_id in wanted:
-                found.setdefault(run_id, item.id)
-        if len(found) == len(wanted) or (number >= LEAST_PAGES * PAGE and _created(item.created_at, horizon) < horizon):
-            return found
-    if number + 1 >= MOST_PAGES * PAGE:
-        raise AnswerLost(f"The list of runs of {application.id} is too long to be looked through.")
-    return found
+            self._found.setdefault(run_id, item.id)
+
+
+class Listings:
+    """The listing of one application that is in use, shared by the runs that are looked for."""
+
+    def __init__(self) -> None:
+        """Has none yet."""
+        self._lock = threading.Lock()
+        self._current: Listing | None = None
+
+    def since(self, application: Application, posted: Moment) -> Listing:
+        """Returns a listing that began after a run was posted."""
+        with self._lock:
+            listing = self._current
+            if listing is None or not posted.is_before(listing.began):
+                listing = self._current = Listing(application)
+            return listing
+
+    def forget(self, listing: Listing) -> None:
+        """Has the next one begin anew: this one broke off, or is too early to tell."""
+        with self._lock:
+            if self._current is listing:
+                self._current = None
 
 
 def _created(text: str, unknown: datetime) -> datetime:

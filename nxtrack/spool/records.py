@@ -54,6 +54,12 @@ class Moment(msgspec.Struct, omit_defaults=True, kw_only=True, frozen=True):
     boot: str = ""
     monotonic: float = 0.0
 
+    def is_before(self, other: Moment) -> bool:
+        """Says whether this moment surely came before `other`."""
+        if self.boot and self.boot == other.boot:
+            return self.monotonic < other.monotonic
+        return self.at < other.at
+
     def age(self, now: Moment) -> float:
         """Returns the seconds from this moment to `now`, never below 0.
 

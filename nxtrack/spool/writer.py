@@ -74,7 +74,7 @@ class RunWriter:
     Attributes:
         run_id: The run's id.
         detached: This process was forked from the run's own; nothing is written any more.
-        log_cut: Some of what was logged was left out, as the log was full.
+        log_cut: Why some of what was logged was left out; empty when nothing was.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class RunWriter:
         """
         self.run_id = run_id
         self.detached = False
-        self.log_cut = False
+        self.log_cut = ""
         self._room = max_log
         self._paths = paths
         self._durability = durability
@@ -156,13 +156,17 @@ class RunWriter:
             if self._room is not None and not beyond:
                 if len(data) > self._room:
                     data = data[: self._room]
-                    self.log_cut = True
+                    self.log_cut = "it reached the size that NXTRACK_MAX_LOG allows"
                 self._room -= len(data)
             if not data:
                 return
-            if self._log < 0:
-                self._log = os.open(self._paths.log(self.run_id), system.CREATE, 0o600)
-            write_all(self._log, data)
+            try:
+                if self._log < 0:
+                    self._log = os.open(self._paths.log(self.run_id), system.CREATE, 0o600)
+                write_all(self._log, data)
+            except OSError as error:
+                self.log_cut = reason(error)
+                raise
 
     def finish(self, *records: AnyRecord) -> None:
         """Writes the last frames and hands the run over to delivery.

@@ -14,8 +14,9 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 class Binder:
     """Takes the input and the options out of the arguments of a call.
 
-    The input is the parameter named for it; else the one parameter there is; else a dict of all by name, defaults
-    included. `self` and `cls`, and parameters that are options, are left out.
+    The input is the argument of the parameter named for it; else the one argument there is; else a dict of all by name.
+    Parameters that took their default count as arguments, and variadic ones that took nothing do not; `self` and `cls`,
+    and parameters that are options, are left out.
     """
 
     def __init__(self, function: Callable[..., Any], input_name: str | None, options: Sequence[str]) -> None:
@@ -78,17 +79,7 @@ class Binder:
         options = {name: arguments.pop(name) for name in self._options if name in arguments}
         if self._input_name is not None:
             return arguments.get(self._input_name), options
-        candidates = [found for name, found in signature.parameters.items() if name in arguments]
-        if len(candidates) == 1 and candidates[0].kind is not inspect.Parameter.VAR_KEYWORD:
-            return arguments[candidates[0].name], options
-        for parameter in candidates:
-            extra: dict[str, Any] = arguments[parameter.name] if parameter.kind is inspect.Parameter.VAR_KEYWORD else {}
-            if extra and not extra.keys() & arguments.keys():
-                del arguments[parameter.name]
-                arguments |= extra
-            elif parameter.kind is inspect.Parameter.VAR_KEYWORD and not extra:
-                del arguments[parameter.name]
-        return arguments, options
+        return _input_of(signature, arguments), options
 
     def _only_parameter(self, signature: inspect.Signature | None) -> bool:
         if signature is None or self._options:
@@ -98,6 +89,24 @@ class Binder:
             [inspect.Parameter.POSITIONAL_ONLY],
             [inspect.Parameter.POSITIONAL_OR_KEYWORD],
         )
+
+
+def _input_of(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
+    """Returns the one argument there is, else all of them by name."""
+    variadic = [found for found in signature.parameters.values() if found.kind in _VARIADIC]
+    for parameter in variadic:
+        if not arguments.get(parameter.name):
+            arguments.pop(parameter.name, None)  # `*args` that took nothing are no argument.
+    if len(arguments) == 1:
+        (name,) = arguments
+        if signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+            return arguments[name]
+    for parameter in variadic:
+        extra: Any = arguments.get(parameter.name)
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD and extra and not extra.keys() & arguments.keys():
+            del arguments[parameter.name]
+            arguments |= extra
+    return arguments
 
 
 def _without_first(signature: inspect.Signature) -> inspect.Signature:

@@ -16,7 +16,7 @@ from nxtrack.spool.records import End, Output, Start, now
 from nxtrack.spool.store import spool
 from nxtrack.tracking import ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, warn_once
-from nxtrack.tracking.run import Run, content_of, option_texts, utf8
+from nxtrack.tracking.run import Run, content_of, option_texts, shown, utf8
 from nxtrack.tracking.state import UNSET, RunState
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import Content, RunWriter
     from nxtrack.tracking.plan import Plan
-    from nxtrack.tracking.values import Redaction
 
 MAX_ERROR = 4096
 """Characters of an error message that are kept."""
@@ -103,8 +102,8 @@ class Recording:
             source=self.source,
             app_id=plan.app_id or self._settings.app_id,
             instance_id=plan.instance_id or self._settings.instance_id,
-            name=plan.name,
-            description=plan.description,
+            name=shown(plan.name, plan.redaction),
+            description=shown(plan.description, plan.redaction),
             options=option_texts(run.options, plan.redaction),
             batch_experiment_id=plan.batch_experiment_id,
         )
@@ -131,8 +130,8 @@ class Recording:
     def _capture_streams(self, writer: RunWriter) -> None:
         chosen = self._settings.streams if self._plan.streams is None else self._plan.streams
         # The sink is known to the whole process, and so must not know the run: it would keep its input alive.
-        sink = streams.Sink(chosen, functools.partial(_write_log, writer, self._plan.redaction))
-        self._state.sink = sink
+        self._state.printed = log = state.Log(writer, self._plan.redaction)
+        self._state.sink = sink = streams.Sink(chosen, functools.partial(_write_log, log))
         streams.start(sink)
 
     def resume(self) -> None:
@@ -179,8 +178,7 @@ class Recording:
             streams.stop(sink)
         if writer is None or writer.detached:
             return
-        if error is not None and message is not None:
-            self._log_traceback(error)
+        self._end_log(error if message is not None else None)
         records: tuple[Input | Output, ...] = ()
         try:
             output = self._output(result if run.output is UNSET else run.output)
@@ -189,7 +187,7 @@ class Recording:
         except Exception as fault:  # noqa: BLE001  (a function of the user's, or a full disk)
             self._leave_out("output", fault)
         if writer.log_cut:
-            self._notes.append(f"The log was cut at {self._settings.max_log} bytes, as NXTRACK_MAX_LOG says.")
+            self._notes.append(f"The log is not whole: {writer.log_cut}.")
         if sink is not None and sink.shared:
             self._notes.append(streams.SHARED_NOTE)
         end = End(
@@ -235,7 +233,12 @@ class Recording:
         return None if value is None else content_of(value, plan.redaction)
 
     @absorbed
-    def _log_traceback(self, error: BaseException) -> None:
+    def _end_log(self, error: BaseException | None) -> None:
+        """Writes what still waits for the end of its line, then the traceback of what made the run fail."""
+        if self._state.printed is not None:
+            self._state.printed.end()
+        if error is None:
+            return
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
             trace = trace.tb_next
@@ -248,10 +251,12 @@ class Recording:
             self._let_go()
             where = ""
             if self._spool is not None:
-                where = f" in {self._spool.root} ({self._spool.count_lost()} lost so far)"
+                root = self._spool.root
+                where = f"{'' if root in str(error) else f' in {root}'} ({self._spool.count_lost()} lost so far)"
+            why = describe(error).rstrip(".")
             warn_once(
-                f"lost {type(error).__name__} {describe(error)}",
-                f"run of {self.source} not recorded: {describe(error)}{where}; the solver is not affected",
+                f"lost {type(error).__name__} {why}",
+                f"run of {self.source} not recorded: {why}{where}; the solver is not affected",
             )
         except Exception:  # noqa: BLE001, S110  (there is nobody left to tell)
             pass
@@ -267,8 +272,8 @@ class Recording:
 
 
 @absorbed
-def _write_log(writer: RunWriter, redaction: Redaction, data: bytes) -> None:
-    state.log(writer, redaction, data)
+def _write_log(log: state.Log, data: bytes) -> None:
+    log.write(data)
 
 
 def failure(error: BaseException | None) -> str | None:

@@ -24,6 +24,13 @@ def utf8(value: object) -> str:
     return str.encode(value if isinstance(value, str) else str(value), "utf-8", "backslashreplace").decode()
 
 
+def shown(text: object, redaction: Redaction) -> str | None:
+    """Returns a name or description as it will be recorded, without what shall not be."""
+    if text is None:
+        return None
+    return redaction.text(utf8(text)) if redaction else utf8(text)
+
+
 def option_texts(options: Mapping[str, Any], redaction: Redaction) -> dict[str, str]:
     """Returns options as the platform takes them: text as it is, anything else as JSON ("Track runs", step 5)."""
     given = dict(options)
@@ -131,14 +138,17 @@ class Run:
         writer = self._state.writer
         if writer is None:
             return
-        data = values.encode(value).data
-        plain = msgspec.json.decode(data)
+        label, redaction = utf8(name), self._state.redaction
+        plain: Any = msgspec.json.decode(values.encode(value).data)
+        if redaction:
+            # By name as well: what shall not be recorded may be told by the metric's own.
+            masked: Any = msgspec.json.decode(content_of({label: plain}, redaction).data)
+            label, plain = next(iter(cast("dict[str, Any]", masked).items()), (label, None))
         if isinstance(plain, dict | list):
-            plain = data.decode()
+            plain = msgspec.json.encode(plain).decode()
         place = None if step is None else msgspec.json.decode(values.encode(step).data)
         if isinstance(place, bool) or not isinstance(place, int | float):
             place = None
-        label = utf8(name)
         self._state.metrics[label] = plain
         writer.append(Metric(name=label, value=plain, step=place))
 
@@ -189,12 +199,12 @@ class Run:
     @absorbed
     def _write_name(self, name: str | None) -> None:
         if self._state.writer is not None:
-            self._state.writer.append(Update(name="" if name is None else utf8(name)))
+            self._state.writer.append(Update(name=shown(name, self._state.redaction) or ""))
 
     @absorbed
     def _write_description(self, description: str | None) -> None:
         if self._state.writer is not None:
-            self._state.writer.append(Update(description="" if description is None else utf8(description)))
+            self._state.writer.append(Update(description=shown(description, self._state.redaction) or ""))
 
     @absorbed
     def _write_options(self, options: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from nxtrack.tracking.run import Run
     from nxtrack.tracking.streams import Sink
     from nxtrack.tracking.values import Redaction
+
+_LONGEST_LINE = 1 << 16
+"""Bytes of a line that patterns are looked for in at once."""
 
 UNSET: Any = object()
 """What was never given; None may be a value."""
@@ -27,6 +31,7 @@ class RunState:
         redaction: What shall not be recorded.
         writer: Its file; None when it is not recorded.
         sink: Where its text goes; None when it is not captured.
+        printed: The way of its captured text to its log.
         output: What was assigned as its output, or UNSET.
         metrics: The last value of each metric.
         assets: Encoded assets.
@@ -44,6 +49,7 @@ class RunState:
         "options",
         "output",
         "parent",
+        "printed",
         "public",
         "redaction",
         "run_id",
@@ -69,6 +75,7 @@ class RunState:
         self.assets: list[msgspec.Raw] = []
         self.writer: RunWriter | None = None
         self.sink: Sink | None = None
+        self.printed: Log | None = None
         self.public: Run | None = None
 
     def log(self, data: bytes, *, beyond: bool = False) -> None:
@@ -78,18 +85,48 @@ class RunState:
             OSError: It cannot be written.
         """
         if self.writer is not None:
-            log(self.writer, self.redaction, data, beyond=beyond)
+            Log(self.writer, self.redaction).write(data, beyond=beyond, whole=True)
 
 
-def log(writer: RunWriter, redaction: Redaction, data: bytes, *, beyond: bool = False) -> None:
-    """Appends UTF-8 text to a run's log, without what shall not be recorded.
+class Log:
+    """The way of text to a run's log, without what shall not be recorded.
 
-    Raises:
-        OSError: It cannot be written.
+    With patterns to look for, text waits for the end of its line: what they shall find may come in several writes.
     """
-    if redaction:
-        data = redaction.text(data.decode("utf-8", "replace")).encode("utf-8", "backslashreplace")
-    writer.log(data, beyond=beyond)
+
+    __slots__ = ("_lock", "_redaction", "_waiting", "_writer")
+
+    def __init__(self, writer: RunWriter, redaction: Redaction) -> None:
+        """Takes where the text goes, and what shall not get there."""
+        self._writer = writer
+        self._redaction = redaction
+        self._waiting = b""
+        self._lock = threading.RLock()
+
+    def write(self, data: bytes, *, beyond: bool = False, whole: bool = False) -> None:
+        """Appends UTF-8 text; what stands after its last newline waits, unless it is whole.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if not self._redaction.patterns:
+            self._writer.log(data, beyond=beyond)
+            return
+        with self._lock:
+            text = self._waiting + data
+            ready = len(text) if whole or len(text) > _LONGEST_LINE else text.rfind(b"\n") + 1
+            self._waiting = text[ready:]
+            masked = self._redaction.text(text[:ready].decode("utf-8", "backslashreplace"))
+            if masked:
+                self._writer.log(masked.encode("utf-8", "backslashreplace"), beyond=beyond)
+
+    def end(self) -> None:
+        """Appends what still waits.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self.write(b"", whole=True)
 
 
 _current: ContextVar[RunState | None] = ContextVar("nxtrack.run", default=None)

@@ -72,6 +72,8 @@ def attribute_by(current_sink: Callable[[], Sink | None]) -> None:
 
 
 def _copy(stream: str, data: bytes) -> None:
+    if threading.current_thread().name.startswith("nxtrack"):
+        return  # What our own threads cause to be printed is no run's.
     sink = _current_sink()
     if sink is not None:
         if stream in sink.streams:

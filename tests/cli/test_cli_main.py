@@ -21,7 +21,6 @@ STATUSES = {
     "SpoolError": 2,
     "SpoolRefused": 2,
     "SpoolUnavailable": 75,
-    "SpoolFull": 75,
     "RunNotFound": 2,
     "RunBusy": 75,
     "RunCorrupt": 1,

@@ -333,8 +333,8 @@ def test_an_application_that_only_fails_is_left_after_some_tries(runs, proxy):
     proxy.fail("GET", POST_RUN, times=99, status=500)
     report = nxtrack.flush()
     assert (report.synced, report.pending) == ([], 8)
-    assert proxy.count("POST", POST_RUN) == 3
-    assert states(runs).count("unconfirmed") == 3
+    assert proxy.count("POST", POST_RUN) == 5
+    assert states(runs).count("unconfirmed") == 5
 
 
 def test_wrong_settings_are_told_before_anything_is_done(runs, proxy, monkeypatch):
@@ -367,3 +367,70 @@ def test_a_spool_that_is_too_large_loses_its_delivered_runs(runs, proxy):
     report = nxtrack.flush(limit=1)
     assert (len(report.synced), report.pending) == (1, 1)
     assert states(runs) == ["ready"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500, 302])
+def test_whatever_the_list_answers_an_unconfirmed_run_stays_so(runs, proxy, application, status):
+    """A refusal of the list says nothing about the run, which the platform may have."""
+    nxtrack.configure(settle=0)
+    solved(1)
+    proxy.fail("POST", POST_RUN, forward=True)
+    fault = proxy.fail("GET", POST_RUN, times=99, status=status, body=b'{"error": "no"}')
+    for _ in range(2):
+        assert nxtrack.flush().unconfirmed == 1
+        assert states(runs) == ["unconfirmed"]
+    fault.times = 0
+    assert len(nxtrack.flush().synced) == 1
+    assert len(arrived(application)) == 1
+
+
+def test_runs_that_are_not_settled_keep_nobody_waiting(runs, proxy, application):
+    solved(8)
+    proxy.fail("POST", POST_RUN, times=8)
+    nxtrack.flush(limit=4)
+    nxtrack.flush(limit=4)
+    proxy.faults.clear()
+    solved(6)
+    report = nxtrack.flush()
+    waiting = states(runs).count("unconfirmed")
+    assert waiting >= 4
+    assert (len(report.synced), report.unconfirmed) == (14 - waiting, waiting)
+
+
+def test_runs_that_always_fail_end_behind_the_others(runs, proxy, application):
+    nxtrack.configure(settle=0, jobs=1)
+    for number in range(7):
+        with nxtrack.track(app_id="routing", input=number, instance_id="poison"):
+            pass
+    solved(3)
+    proxy.fail("POST", "instance_id=poison", times=999, status=500)
+    for _ in range(3):
+        nxtrack.flush()
+    assert states(runs).count("synced") == 3
+
+
+def test_many_unconfirmed_runs_are_looked_for_in_one_reading_of_the_list(runs, proxy, application):
+    nxtrack.configure(jobs=2)
+    solved(12)
+    proxy.fail("POST", POST_RUN, times=99, forward=True)
+    proxy.fail("GET", POST_RUN, times=99, status=500)
+    for _ in range(4):
+        nxtrack.flush()
+    proxy.faults.clear()
+    proxy.seen.clear()
+    assert len(nxtrack.flush().synced) == 12
+    assert len(arrived(application)) == 12
+    assert proxy.count("GET", POST_RUN) <= 2
+
+
+def test_a_redirect_is_a_matter_of_settings(runs, proxy):
+    solved(1)
+    proxy.fail("POST", UPLOAD_URL, status=302, headers={"Location": "http://127.0.0.1:9/"})
+    report = nxtrack.flush()
+    assert (report.refused, report.pending) == (True, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"limit": -1}, {"timeout": -0.5}, {"timeout": "x"}, {"limit": []}])
+def test_what_makes_no_sense_is_told(runs, wrong):
+    with pytest.raises(SettingsError, match="from 0 up"):
+        nxtrack.flush(**wrong)

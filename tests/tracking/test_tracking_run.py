@@ -209,7 +209,19 @@ def test_large_inputs_may_be_assigned_again_and_again(only):
 
 
 def test_the_public_names():
-    assert sorted(nxtrack.__all__) == ["Run", "configure", "current_run", "flush", "track"]
+    assert sorted(nxtrack.__all__) == ["FlushReport", "Run", "configure", "current_run", "flush", "track"]
     assert all(getattr(nxtrack, name) for name in nxtrack.__all__)
     with pytest.raises(AttributeError, match="module 'nxtrack' has no attribute 'nothing'"):
         _ = nxtrack.nothing
+
+
+def test_metrics_and_names_are_redacted_on_disk_too(only, tmp_path):
+    with track(redact=["cost", re.compile("sk-[a-z]+")], name="sk-name", description="sk-before") as run:
+        run.log_metric("cost", 5.5)
+        run.log_metric("key", "sk-metric")
+        run.log_metric("gap", 0.1)
+        run.description = "now sk-after"
+    (file,) = (tmp_path / "spool" / "runs").iterdir()
+    assert not re.search(rb"sk-|5\.5", file.read_bytes())
+    assert only().metrics == [("cost", "***", None), ("key", "***", None), ("gap", 0.1, None)]
+    assert only().description == "now ***"

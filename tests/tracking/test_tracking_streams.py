@@ -119,7 +119,7 @@ def test_invalid_bytes(only, capfdbinary):
 def test_redacted_bytes(only, capfdbinary):
     with track(redact=re.compile("secret")):
         sys.stdout.buffer.write(b"\xfc secret\n")
-    assert only().logs == "\ufffd ***\n"
+    assert only().logs == "\\xfc ***\n"
 
 
 def test_a_wrapper_of_the_buffer(only, capfd):
@@ -573,3 +573,30 @@ def test_descriptor_capture_is_told_to_be_missing_once(only, warned):
         pass
     assert warned() == ["nxtrack cannot capture descriptors yet, so logs hold what Python prints and no more."]
     assert only().logs == "seen\n"
+
+
+def test_patterns_find_what_comes_in_several_writes(only):
+    with track(redact=re.compile(r"password: \S+")) as run:
+        print("password:", "hunter2")
+        sys.stdout.write("my pass")
+        sys.stdout.write("word: hunter3 is")
+        run.log("password: hunter4")
+        sys.stdout.write(" secret")
+    assert "hunter" not in only().logs
+    assert only().logs == "***\n***\nmy *** is secret"
+
+
+def test_a_line_without_end_is_not_kept_waiting_for_ever(only, monkeypatch):
+    monkeypatch.setattr("nxtrack.tracking.state._LONGEST_LINE", 10)
+    with track(redact=re.compile("x")):
+        sys.stdout.write("a" * 11)
+        assert only().logs == "a" * 11
+
+
+def test_what_our_own_threads_cause_to_be_printed_is_no_runs(only):
+    with track():
+        thread = threading.Thread(target=lambda: print("from the delivering thread"), name="nxtrack-0")
+        thread.start()
+        thread.join()
+        print("from the solver")
+    assert only().logs == "from the solver\n"
