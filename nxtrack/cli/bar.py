@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from nxtrack.cli.output import complain
@@ -44,24 +45,27 @@ class Silent:
 class Lines(Silent):
     """Prints a line on stderr every `LINE_SECONDS`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, limit: int | None = None) -> None:
+        """Takes how many runs the flush delivers at most."""
+        self._limit = limit
         self._number = 0
         self._next = time.monotonic() + LINE_SECONDS
 
     def found(self, number: int) -> None:
         """Told how many runs wait."""
-        self._number = number
+        self._number = _at_most(self._limit, number)
 
     def settled(self, number: int) -> None:
         """Told how many of them are dealt with."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_SECONDS
-            complain(f"{number} of {plural(self._number, 'run')} dealt with.")
+            complain(f"{_at_most(self._limit, number)} of {plural(self._number, 'run')} dealt with.")
 
     def stopping(self) -> None:
         """Told, perhaps in a signal handler, that the flush was asked to stop."""
         # Past the stream's buffer, in whose midst the signal may have come.
-        os.write(sys.stderr.fileno(), f"{_FINISHING}.\n".encode())
+        with suppress(OSError):
+            os.write(sys.stderr.fileno(), f"{_FINISHING}.\n".encode())
 
 
 class Bar(Silent):
@@ -97,10 +101,15 @@ class Bar(Silent):
 
         columns = (Doing("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=Console(stderr=True))
-        self._task = self._progress.add_task("Flushing", total=min(number, self._limit or number))
+        self._task = self._progress.add_task("Flushing", total=_at_most(self._limit, number))
         self._progress.start()
 
     def settled(self, number: int) -> None:
         """Told how many of them are dealt with."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=number)
+            self._progress.update(self._task, completed=_at_most(self._limit, number))
+
+
+def _at_most(limit: int | None, number: int) -> int:
+    """Returns the number, or the limit of the flush if that is less: runs that stay count as dealt with as well."""
+    return number if limit is None else min(limit, number)

@@ -37,7 +37,9 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"nxtrack {version('nxtrack')}")
+        from nxtrack.cli.output import say
+
+        say(f"nxtrack {version('nxtrack')}")
         raise typer.Exit
 
 
@@ -157,6 +159,7 @@ def retry(
     ] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Send all rejected runs back.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Send rejected runs back to those that wait.
 
@@ -166,7 +169,7 @@ def retry(
 
     if bool(run_ids) == every:
         raise typer.BadParameter("Give the ids of rejected runs, or --all.")
-    return retention.retry(run_ids or None)
+    return retention.retry(run_ids or None, as_json=as_json)
 
 
 @app.command()
@@ -178,6 +181,7 @@ def clean(
     ] = "0",
     rejected: Annotated[bool, typer.Option("--rejected", help="Remove rejected runs too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Remove delivered runs from the spool.
 
@@ -185,7 +189,8 @@ def clean(
     """
     from nxtrack.cli import retention
 
-    return retention.clean(older_than=retention.seconds(older_than), rejected=rejected, dry_run=dry_run)
+    age = retention.seconds(older_than)
+    return retention.clean(older_than=age, rejected=rejected, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

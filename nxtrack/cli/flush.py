@@ -6,15 +6,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from nxtrack import settings as settings_module
 from nxtrack.cli.bar import Bar, Lines, Silent
 from nxtrack.cli.main import DONE, LATER, REJECTED, USAGE
-from nxtrack.cli.output import complain, emit, line, say, span, table
+from nxtrack.cli.output import complain, emit, line, say, span, table, them
 from nxtrack.cli.signals import stopping_by
 from nxtrack.cloud.credentials import credentials
 from nxtrack.delivery.flusher import Flusher
@@ -85,7 +84,7 @@ def exit_status(report: FlushReport) -> int:
     """Returns the exit status that a flush's report means."""
     if report.refused:
         return USAGE
-    if report.rejected:
+    if report.rejected or report.damaged:
         return REJECTED
     return LATER if report.pending else DONE
 
@@ -98,9 +97,8 @@ def troubles(report: FlushReport) -> Iterator[str]:
         yield f"{plural(more, 'more run')} rejected and kept: `nxtrack list --state rejected`"
     yield from (line(problem, 600) for problem in report.problems)
     if report.unconfirmed:
-        them = "it" if report.unconfirmed == 1 else "them"
         yield (
-            f"{plural(report.unconfirmed, 'run')} unconfirmed: the platform may have taken {them}; "
+            f"{plural(report.unconfirmed, 'run')} unconfirmed: the platform may have taken {them(report.unconfirmed)}; "
             "the next flush looks before sending again."
         )
 
@@ -108,7 +106,7 @@ def troubles(report: FlushReport) -> Iterator[str]:
 def _progress(stop: threading.Event, order: Order, *, as_json: bool) -> Silent:
     if as_json:
         return Silent()
-    return Bar(stop, limit=order.limit) if sys.stderr.isatty() else Lines()
+    return Bar(stop, limit=order.limit) if sys.stderr.isatty() else Lines(limit=order.limit)
 
 
 def _tell(
@@ -146,65 +144,91 @@ def _kept_before(report: FlushReport, runs: Spool) -> str:
     return f" {plural(number, 'rejected run')} kept: `nxtrack list --state rejected`." if number > 0 else ""
 
 
-class Planned(NamedTuple):
+class Planned(msgspec.Struct, frozen=True):
     """A run that a flush would deliver."""
 
     id: str
     state: str
-    app_id: str | None
+    app_id: str
     name: str
 
 
-def planned(runs: Spool, settings: Settings, order: Order, problems: list[str]) -> Iterator[Planned]:
-    """Yields the runs that a flush would deliver, in its order; adds a sentence to `problems` for each damaged one."""
-    for entry in runs.entries("ready", "unconfirmed"):
+class Preview(FlushReport):
+    """What a flush would do: a report of which nothing has come yet.
+
+    Attributes:
+        endpoint: Where the runs would go to; None when there are none, or no key.
+        runs: Those that would be delivered, in the order of the flush.
+    """
+
+    endpoint: str | None = None
+    runs: list[Planned] = msgspec.field(default_factory=list[Planned])
+
+
+def plan(runs: Spool, settings: Settings, order: Order) -> Preview:
+    """Looks for what a flush would deliver, and for what would keep runs from being delivered.
+
+    Raises:
+        SpoolError: The spool cannot be used.
+    """
+    found = Preview()
+    for entry in sorted(runs.entries("ready", "unconfirmed"), key=lambda entry: entry.state):
+        if len(found.runs) == order.limit:
+            break
         try:
             start = runs.read(entry).start
         except RunNotFound:
             continue  # Another flush was faster.
         except RunCorrupt as error:
-            problems.append(str(error))
+            found.tell(str(error))
             continue
         app_id = start.app_id or order.app_id or settings.app_id
-        if order.app_id in {None, app_id}:
-            yield Planned(entry.run_id, entry.state, app_id, start.name or start.source)
+        if order.app_id not in {None, app_id}:
+            continue
+        found.pending += 1
+        if app_id is None:
+            found.refused = True
+            found.tell("Some runs name no application: set NEXTMV_APP_ID, or give `--app-id`.")
+        else:
+            found.runs.append(Planned(entry.run_id, entry.state, app_id, start.name or start.source))
+    if found.pending:
+        try:
+            found.endpoint = credentials(settings).endpoint
+        except SettingsError as error:
+            found.refused = True
+            found.tell(str(error))
+    return found
 
 
 def preview(settings: Settings, order: Order, *, as_json: bool = False) -> int:
     """Lists what a flush would deliver, and where to; nothing is sent and nothing changed.
 
     Returns:
-        The exit status.
+        The exit status: 2 when the flush would be refused, else 0.
 
     Raises:
-        SettingsError: No API key, or a setting that cannot be used: the flush would fail likewise.
         SpoolError: The spool cannot be used.
     """
-    runs = spool(settings_module.spool_dir(settings))
-    problems: list[str] = []
-    found = list(islice(planned(runs, settings, order, problems), order.limit))
+    found = plan(spool(settings_module.spool_dir(settings)), settings, order)
     if as_json:
-        report = msgspec.to_builtins(FlushReport(pending=len(found), problems=problems))
-        emit({**report, "endpoint": credentials(settings).endpoint, "runs": [run._asdict() for run in found]})
-        return DONE
-    complain(*problems)
-    if not found:
+        emit(found)
+    else:
+        _tell_preview(found)
+    return USAGE if found.refused else DONE
+
+
+def _tell_preview(found: Preview) -> None:
+    delivered = len(found.runs) if found.endpoint else 0
+    if found.runs:
+        cells = [(run.id, run.state, run.app_id, run.name) for run in found.runs[:_PREVIEW_SHOWN]]
+        table(("id", "state", "app", "name"), cells)
+        if (more := len(found.runs) - _PREVIEW_SHOWN) > 0:
+            say(f"and {plural(more, 'more run')}")
+    if delivered:
+        shares = ", ".join(f"{number} to {app}" for app, number in Counter(run.app_id for run in found.runs).items())
+        say(f"{plural(delivered, 'run')} would be delivered to {found.endpoint}: {shares}. Nothing was sent.")
+    elif not found.pending:
         say("Nothing to deliver.")
-        return DONE
-    cells = [(run.id, run.state, run.app_id or "none", run.name) for run in found]
-    table(("id", "state", "app", "name"), cells[:_PREVIEW_SHOWN])
-    if (more := len(found) - _PREVIEW_SHOWN) > 0:
-        say(f"and {plural(more, 'more run')}")
-    shares = ", ".join(f"{number} to {app_id or 'none'}" for app_id, number in Counter(r.app_id for r in found).items())
-    where = _endpoint(settings, len(found))
-    say(f"{plural(len(found), 'run')} would be delivered to {where}: {shares}. Nothing was sent.")
-    if any(run.app_id is None for run in found):
-        raise SettingsError("Some runs name no application: set NEXTMV_APP_ID, or give `--app-id`.")
-    return DONE
-
-
-def _endpoint(settings: Settings, number: int) -> str:
-    try:
-        return credentials(settings).endpoint
-    except SettingsError as error:
-        raise type(error)(f"{error} {plural(number, 'run')} kept.") from None
+    complain(*troubles(found))
+    if found.refused:
+        complain(f"{plural(found.pending - delivered, 'run')} kept.")

@@ -4,7 +4,7 @@
 1     at least one run rejected, or damaged
 2     usage, configuration or authentication
 70    a fault of nxtrack's own
-75    left for later: network, rate, quota, a disk that is full
+75    left for later: network, rate, quota, a disk that is full, also where stdout leads to
 130   stopped by Ctrl-C before there was anything to keep
 141   whoever read the output stopped reading
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nxtrack.cli.output import complain, plain
+from nxtrack.cli.output import Unwritable, complain, lead_nowhere, on_stderr, plain, say
 from nxtrack.errors import (
     AccessRefused,
     CloudError,
@@ -59,18 +59,29 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name or a path may hold what the terminal's encoding cannot show; that is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
     try:
         status = _run(list(sys.argv[1:] if args is None else args))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more when it ends, and would complain then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        say()  # flushes what others than us have printed
+    except Unwritable as error:
+        lead_nowhere(sys.stdout)
+        if isinstance(error.__cause__, BrokenPipeError):
+            return BROKEN_PIPE
+        complain(str(error))
+        return LATER
     return status
+
+
+def _open_what_is_closed() -> None:
+    """Has the standard streams that were closed when the process began, as daemons have them, lead nowhere."""
+    # In this order each gets the descriptor it should have, which no file of the spool may get instead.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
 
 
 def _run(args: list[str]) -> int:
@@ -85,7 +96,7 @@ def _run(args: list[str]) -> int:
         return done.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except Unwritable:
         raise
     except NxtrackError as error:
         complain(str(error))
@@ -93,8 +104,11 @@ def _run(args: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  (this is where nobody is left to handle it)
         show = getattr(error, "show", None)
         if show is not None:  # click's errors of usage, whichever click typer brings along
-            show()
+            with on_stderr():
+                show()
             return USAGE
+        if isinstance(error, OSError):
+            say()  # If this fails as well, then stdout failed click, which prints the help.
         return _fault(error)
 
 

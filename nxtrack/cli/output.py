@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 # C0 but for tab and newline, DEL, C1, and what turns the direction of writing.
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -34,19 +35,54 @@ def shorten(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+class Unwritable(Exception):
+    """Stdout cannot be written; its cause is the OSError that told."""
+
+
+@contextmanager
+def on_stdout() -> Generator[TextIO]:
+    """Gives stdout to write to, and flushes it at the end of the block.
+
+    Raises:
+        Unwritable: It cannot be written. That is no fault of the command's.
+    """
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        from nxtrack.spool.layout import reason
+
+        raise Unwritable(f"Stdout cannot be written: {reason(error)}.") from error
+
+
+@contextmanager
+def on_stderr() -> Generator[TextIO]:
+    """Gives stderr to write to. If it cannot be written nobody is left to be told, and the exit status has to do."""
+    try:
+        yield sys.stderr
+        sys.stderr.flush()
+    except OSError:
+        lead_nowhere(sys.stderr)
+
+
+def lead_nowhere(stream: TextIO) -> None:
+    """Has a stream that failed take everything: Python flushes it once more when it ends, and would complain then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(*sentences: str) -> None:
     """Prints lines on stdout, at once: who reads them through a pipe follows a watch as well."""
-    for sentence in sentences:
-        sys.stdout.write(f"{plain(sentence)}\n")
-    sys.stdout.flush()
+    with on_stdout() as stdout:
+        for sentence in sentences:
+            stdout.write(f"{plain(sentence)}\n")
 
 
 def complain(*sentences: str) -> None:
     """Prints lines on stderr, after what stdout still holds back."""
-    sys.stdout.flush()
-    for sentence in sentences:
-        sys.stderr.write(f"{plain(sentence)}\n")
-    sys.stderr.flush()
+    with on_stdout(), on_stderr() as stderr:
+        sys.stdout.flush()
+        for sentence in sentences:
+            stderr.write(f"{plain(sentence)}\n")
 
 
 def emit(value: Any) -> None:
@@ -57,8 +93,8 @@ def emit(value: Any) -> None:
     if sys.stdout.isatty():
         # JSON itself escapes C0; the rest only occurs inside of strings, where it may be escaped as well.
         text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", msgspec.json.format(text, indent=2))
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    with on_stdout() as stdout:
+        stdout.write(f"{text}\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -80,7 +116,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             # A link stays one where a narrow terminal breaks its text over lines.
             styles = (f"link {cell}" if cell.startswith("http") and " " not in cell else "" for cell in row)
             framed.add_row(*(Text(cell, style, overflow="fold") for cell, style in zip(row, styles, strict=True)))
-        Console(file=sys.stdout, soft_wrap=False).print(framed)
+        with on_stdout() as stdout:
+            Console(file=stdout, soft_wrap=False).print(framed)
         return
     widths = [max(map(len, column)) for column in zip(header, *safe, strict=True)]
     say(
@@ -89,6 +126,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             for cells in ([*header], *safe)
         )
     )
+
+
+def them(number: int) -> str:
+    """Returns what stands for so many runs: `it` or `them`."""
+    return "it" if number == 1 else "them"
 
 
 def size(number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nxtrack.errors import ServerError
 from nxtrack.server import require_extra
 
 
@@ -23,8 +24,13 @@ def run_platform(*, host: str, port: int, data: str | None, key: str | None) -> 
         ServerError: The extra `server` is missing, or the address, the folder or the key cannot be used.
     """
     require_extra()
+    from nxtrack.server.auth import is_loopback
     from nxtrack.server.options import ServeOptions, default_data_folder
     from nxtrack.server.serve import serve
 
+    if key is None and not is_loopback(host):
+        # The platform would say so as well, but for this advice: a key in the list of processes is none.
+        where = host or "all addresses"
+        raise ServerError(f"Listening on {where} lets other machines in: set NXTRACK_SERVE_KEY to the key they need.")
     place = default_data_folder() if data is None else Path(data)
     return serve(ServeOptions(host=host, port=port, data=place, key=key))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from nxtrack import settings
-from nxtrack.cli.output import ago, emit, line, plain, rfc3339, say, shorten, size, span
+from nxtrack.cli.output import ago, emit, line, on_stdout, plain, rfc3339, say, shorten, size, span
 from nxtrack.cli.runs import Row, row
 from nxtrack.errors import RunCorrupt, RunNotFound
 from nxtrack.spool.store import Spool, spool
@@ -96,13 +95,12 @@ def print_artefact(run_id: str, kind: Artefact) -> int:
         if kind == "logs":  # A solver that printed nothing has logs, and they are empty.
             return 0
         raise RunNotFound(f"Run {entry.run_id} has no {kind}.")
-    sys.stdout.flush()
     left = source.size
     with source.open() as file:
         while left and (chunk := file.read(min(left, 1 << 20))):
-            sys.stdout.buffer.write(chunk)
+            with on_stdout() as stdout:
+                stdout.buffer.write(chunk)
             left -= len(chunk)
-    sys.stdout.buffer.flush()
     return 0
 
 

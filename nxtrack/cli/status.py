@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nxtrack import settings
-from nxtrack.cli.output import ago, emit, folder, line, rfc3339, say, size
+from nxtrack.cli.output import ago, emit, folder, line, rfc3339, say, size, them
 from nxtrack.errors import SpoolError
 from nxtrack.spool.store import Spool, spool
 
@@ -45,11 +45,11 @@ def _page(runs: Spool, summary: Summary, chosen: Settings) -> list[str]:
     most = "" if chosen.max_spool is None else f" of {size(chosen.max_spool)}"
     counts = summary.counts
     rows = [(counts["active"], "active", _active(runs, summary)), (counts["ready"], "ready", _ready(summary))]
-    if counts["unconfirmed"]:
-        hint = "the platform may have taken them; `nxtrack flush` looks before sending again"
-        rows.append((counts["unconfirmed"], "unconfirmed", hint))
-    if counts["synced"]:
-        rows.append((counts["synced"], "synced", "`nxtrack clean` removes them"))
+    if number := counts["unconfirmed"]:
+        hint = f"the platform may have taken {them(number)}; `nxtrack flush` looks before sending again"
+        rows.append((number, "unconfirmed", hint))
+    if number := counts["synced"]:
+        rows.append((number, "synced", f"`nxtrack clean` removes {them(number)}"))
     if counts["rejected"]:
         rows.append((counts["rejected"], "rejected", _rejected(runs)))
     if summary.quarantined:
@@ -76,7 +76,7 @@ def _ready(summary: Summary) -> str:
     if summary.oldest_ready is None:
         return ""
     died = f", {summary.died} of a process that died" if summary.died else ""
-    return f"oldest {ago(summary.oldest_ready)}{died}; `nxtrack flush` delivers them"
+    return f"oldest {ago(summary.oldest_ready)}{died}; `nxtrack flush` delivers {them(summary.counts['ready'])}"
 
 
 def _rejected(runs: Spool) -> str:

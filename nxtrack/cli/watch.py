@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nxtrack import settings as settings_module
-from nxtrack.cli.flush import run_to_end, troubles, waiting
-from nxtrack.cli.main import DONE, LATER
+from nxtrack.cli.flush import plan, run_to_end, troubles
+from nxtrack.cli.main import DONE, LATER, REJECTED, USAGE
 from nxtrack.cli.output import complain, emit, folder, say
 from nxtrack.cli.signals import rest, stopping_by
 from nxtrack.cloud.credentials import credentials
@@ -39,7 +39,8 @@ def watch(settings: Settings, order: Order, *, as_json: bool = False) -> int:
         as_json: Print a line of JSON for each flush that changed something, and nothing else on stdout.
 
     Returns:
-        The exit status: 0, or 75 when runs are left.
+        The exit status: 2 when the settings or the key are at fault, 1 when a run was rejected or damaged, 75 when
+        runs are left, else 0.
 
     Raises:
         SettingsError: No API key, or a setting that cannot be used.
@@ -53,9 +54,13 @@ def watch(settings: Settings, order: Order, *, as_json: bool = False) -> int:
             say(f"Watching {folder(watcher.runs.root)} for {access.endpoint}; Ctrl-C stops.")
         with suppress(KeyboardInterrupt):  # A second signal may come between two flushes: nothing is in flight there.
             watcher.work()
-    left = waiting(watcher.runs)
+    left = watcher.waiting()
     if not as_json:
-        say(f"Stopped: {plural(left, 'run')} left." if left else "Stopped: nothing left.")
+        say(f"Stopped: {plural(len(left), 'run')} left." if left else "Stopped: nothing left.")
+    if left & watcher.refused:
+        return USAGE
+    if watcher.rejected:
+        return REJECTED
     return LATER if left else DONE
 
 
@@ -64,11 +69,15 @@ class Watcher:
 
     Attributes:
         runs: The spool that is watched.
+        refused: Runs that were kept as the settings, the key or their application were at fault.
+        rejected: Whether a run was rejected, or damaged.
     """
 
     def __init__(self, settings: Settings, order: Order, stop: threading.Event, *, as_json: bool) -> None:
         """Takes what `watch` takes, and what ends the loop once it is set."""
         self.runs = spool(settings_module.spool_dir(settings))
+        self.refused: set[str] = set()
+        self.rejected = False
         self._settings = settings
         self._order = order
         self._stop = stop
@@ -88,16 +97,37 @@ class Watcher:
             report = self._flush(dataclasses.replace(self._order, timeout=remaining, limit=left))
             if left is not None:
                 left = max(0, left - len(report.synced) - len(report.rejected))
+            self.rejected = self.rejected or bool(report.rejected or report.damaged)
+            over = self._is_in_vain(report)
+            if report.refused:
+                self.refused |= self._known
+            self._tell(report, over=over)
+            if over:
+                return
             delay = min(MOST_SECONDS, delay * 2) if report.pending or report.problems else LOOK_SECONDS
-            self._tell(report)
             # Runs that stay for reasons of their own, such as naming no application, shall not hold up later ones.
             reached = bool(report.synced or report.rejected or report.refused or report.unconfirmed)
             self._wait(delay if deadline is None else min(delay, deadline - time.monotonic()), for_new=reached)
 
+    def waiting(self) -> set[str]:
+        """Returns the runs that a flush would look at."""
+        return {entry.run_id for entry in self.runs.entries("ready", "unconfirmed")}
+
+    def _is_in_vain(self, report: FlushReport) -> bool:
+        """Says whether a flush found the key at fault, rather than single runs that later ones shall not wait for.
+
+        That is when it delivered nothing, although there were runs that name an application and are not known to be
+        kept for their own sake.
+        """
+        if not report.refused or report.synced:
+            return False
+        everything = dataclasses.replace(self._order, limit=None)
+        return any(run.id not in self.refused for run in plan(self.runs, self._settings, everything).runs)
+
     def _flush(self, order: Order) -> FlushReport:
         try:
             # Nothing but names is looked at while nothing waits, so this is cheap.
-            self._known = self._waiting()
+            self._known = self.waiting()
             if not self._known:
                 return FlushReport()
             flusher = Flusher(self.runs, self._settings, order=order)
@@ -113,13 +143,10 @@ class Watcher:
         while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
             rest(self._stop, min(left, LOOK_SECONDS))
             with suppress(SpoolUnavailable):
-                if for_new and not self._waiting() <= self._known:
+                if for_new and not self.waiting() <= self._known:
                     return
 
-    def _waiting(self) -> set[str]:
-        return {entry.run_id for entry in self.runs.entries("ready", "unconfirmed")}
-
-    def _tell(self, report: FlushReport) -> None:
+    def _tell(self, report: FlushReport, *, over: bool) -> None:
         """Says what changed since it was last said."""
         now = (list(troubles(report)), report.pending)
         if not (report.synced or report.recovered or now != self._told):
@@ -133,5 +160,5 @@ class Watcher:
             say(f"{plural(len(report.synced), 'run')} delivered.")
         if now[0] != was[0]:
             complain(*now[0])
-        if report.pending:
+        if report.pending and not over:
             say(f"{plural(report.pending, 'run')} left; trying again, at the latest after {MOST_SECONDS:g} s.")
