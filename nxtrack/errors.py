@@ -6,6 +6,7 @@
     ├── SpoolError               the spool on disk cannot be used as asked
     │   ├── SpoolRefused         it is somebody else's, or others may write to it
     │   ├── SpoolUnavailable     it cannot be read or written: full, read-only, no permission
+    │   │   └── SpoolUnsafe      a run is written whole, but a power cut could still take it
     │   ├── RunNotFound          no run of that id is in it
     │   ├── RunBusy              another process has claimed the run
     │   └── RunCorrupt           a run's file cannot be read: it is damaged
@@ -50,6 +51,10 @@ class SpoolRefused(SpoolError):
 
 class SpoolUnavailable(SpoolError):
     """The spool cannot be read or written: no space, read-only, no permission, gone."""
+
+
+class SpoolUnsafe(SpoolUnavailable):
+    """A run is written down whole, but could not be made safe from a power cut."""
 
 
 class RunNotFound(SpoolError, LookupError):

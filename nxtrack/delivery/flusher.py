@@ -149,8 +149,10 @@ class Flusher:
         recovery = recover(self._spool, other_hosts=self._order.other_hosts)
         if recovery.recovered:
             self.report.recovered = [recovered([process.pid for _, process in recovery.recovered])]
-        for sentence in recovery.damaged:
+        for sentence in recovery.problems:
             self.report.tell(sentence)
+        self.report.damaged += recovery.quarantined
+        self.report.pending += recovery.left
         if recovery.elsewhere:
             self.report.tell(
                 f"{plural(recovery.elsewhere, 'unfinished run')} of other machines left alone; "

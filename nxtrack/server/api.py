@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from nxtrack.cloud.messages import (
@@ -286,13 +287,16 @@ def _logs(request: Request, run: Run, *, last: int | None = None) -> str:
 
 async def _body(request: Request, limit: int) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            _refuse(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"The request's body has more than {limit} bytes; upload large payloads and send their ids.",
-            )
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                _refuse(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"The request's body has more than {limit} bytes; upload large payloads and send their ids.",
+                )
+    except ClientDisconnect:
+        _refuse(HTTPStatus.BAD_REQUEST, "The request broke off.")  # Nobody is left to read this.
     return bytes(body)
 
 

@@ -74,6 +74,17 @@ def check_private(folder: str) -> None:
         raise SpoolRefused(f"The spool {folder} can be written by other users; run `chmod go-w {folder}` first.")
 
 
+def mark(descriptor: int, *, well: bool) -> None:
+    """Marks a file by a bit of its mode, one for each way that its run may have ended."""
+    os.fchmod(descriptor, 0o600 | (stat.S_IXUSR if well else stat.S_ISVTX))
+
+
+def marked(descriptor: int) -> bool | None:
+    """Returns what `mark` said of a file: True for well, False for not, None for nothing."""
+    mode = os.fstat(descriptor).st_mode
+    return True if mode & stat.S_IXUSR else False if mode & stat.S_ISVTX else None
+
+
 def at_fork(in_child: Callable[[], None]) -> None:
     """Has `in_child` called in every child that this process forks from now on."""
     os.register_at_fork(after_in_child=in_child)

@@ -60,6 +60,14 @@ def check_private(folder: str) -> None:
         raise SpoolRefused(f"The spool {folder} is not a folder; set NXTRACK_DIR to one of your own.")
 
 
+def mark(descriptor: int, *, well: bool) -> None:
+    """Does nothing: a file's mode says nothing on Windows."""
+
+
+def marked(descriptor: int) -> bool | None:
+    """Returns None."""
+
+
 def at_fork(in_child: Callable[[], None]) -> None:
     """Does nothing: there is no fork."""
 

@@ -106,7 +106,8 @@ class ClaimedRun:
         """Lets go of the run as it is; safe to call again."""
         descriptor = self._take_descriptor()
         if descriptor >= 0:
-            os.close(descriptor)
+            with suppress(OSError):  # Even when it fails, the descriptor is closed.
+                os.close(descriptor)
 
     def _take_descriptor(self) -> int:
         # Under the lock: a thread that still journals must not write to what the number means after the close.

@@ -37,12 +37,13 @@ def prepare(root: str) -> None:
         os.close(descriptor)
 
 
-def add(root: str, number: int = 1) -> int:
+def add(root: str, number: int = 1, *, create: bool = False) -> int:
     """Counts lost runs; where the counter cannot be written they are remembered until it can.
 
     Args:
         root: The spool's folder.
         number: How many were lost; 0 only writes down what is remembered.
+        create: Make the counter if it is not there; only in a spool that was found to be our own.
 
     Returns:
         How many runs of this spool are lost in all, as far as can be told.
@@ -50,7 +51,7 @@ def add(root: str, number: int = 1) -> int:
     with _lock:
         waiting = _unwritten.get(root, 0) + number
         try:
-            total = _write(root, waiting) if waiting else read(root)
+            total = _write(root, waiting, create=create) if waiting else read(root)
         except OSError:
             _unwritten[root] = waiting
             return waiting
@@ -72,8 +73,9 @@ def read(root: str) -> int:
         return 0
 
 
-def _write(root: str, number: int) -> int:
-    descriptor = os.open(_path(root), system.READ_APPEND & ~os.O_APPEND)
+def _write(root: str, number: int, *, create: bool) -> int:
+    flags = system.READ_APPEND & ~os.O_APPEND | (os.O_CREAT if create else 0)
+    descriptor = os.open(_path(root), flags, 0o600)
     try:
         for _ in range(_PATIENCE_MS):
             if system.try_lock(descriptor):

@@ -75,6 +75,7 @@ class Start(Record, tag="start"):
 
     Attributes:
         source: What was tracked, such as `routing.solve`; for messages.
+        unlocked: The file could not be locked, so that its lock is free says nothing about its process.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Start(Record, tag="start"):
     owner: Owner
     v: int = FORMAT_VERSION
     source: str = ""
+    unlocked: bool = False
     app_id: str | None = None
     instance_id: str | None = None
     name: str | None = None

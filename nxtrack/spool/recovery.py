@@ -32,12 +32,16 @@ class Recovery:
 
     Attributes:
         recovered: Ids and former owners of runs whose process had died.
-        damaged: A sentence for each run that was set aside, or could not be looked at.
+        problems: A sentence for each run that was set aside, or could not be looked at.
+        quarantined: How many were set aside.
+        left: How many could not be looked at.
         elsewhere: Runs of other machines, whose processes cannot be seen from here.
     """
 
     recovered: list[tuple[str, Owner]] = field(default_factory=list[tuple[str, "Owner"]])
-    damaged: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
+    quarantined: int = 0
+    left: int = 0
     elsewhere: int = 0
 
 
@@ -64,9 +68,14 @@ def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
             try:
                 _recover_one(spool, run_id, report, other_hosts=other_hosts)
             except SpoolError as error:
-                report.damaged.append(str(error))
+                report.problems.append(str(error))
+                if isinstance(error, RunCorrupt) and not isinstance(error, RunNewer):
+                    report.quarantined += 1
+                else:
+                    report.left += 1
             except OSError as error:
-                report.damaged.append(f"Run {run_id} cannot be looked at: {layout.reason(error)}.")
+                report.problems.append(f"Run {run_id} cannot be looked at: {layout.reason(error)}.")
+                report.left += 1
     return report
 
 
@@ -94,7 +103,7 @@ def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bo
             report.elsewhere += 1
             return
         locked = _try_lock(descriptor)
-        if not locked and not owner.is_gone(run.start.owner):
+        if (not locked or run.start.unlocked) and not owner.is_gone(run.start.owner):
             return
         if not claims.is_same(descriptor, path):
             return  # It ended by itself while we looked.
@@ -108,7 +117,7 @@ def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bo
 
 def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None:
     paths, run_id = spool.paths, run.start.id
-    ending = b"" if run.end else frames.encode(spool.obituary(run, os.fstat(descriptor).st_mtime))
+    ending = b"" if run.end else frames.encode(spool.obituary(run, descriptor))
     active, ready = paths.run(run_id, "active"), paths.run(run_id, "ready")
     if any(os.path.lexists(paths.run(run_id, state)) for state in STATES if state != "active"):
         os.unlink(active)  # noqa: PTH108  (a recovery before this one died right after it had made the copy below)
@@ -158,8 +167,15 @@ def _alone(root: str) -> Generator[bool]:
         raise SpoolUnavailable(f"The spool {root} cannot be recovered: {layout.reason(error)}.") from error
     try:
         patience = time.monotonic() + _PATIENCE_SECONDS
-        while not (locked := _try_lock(descriptor)) and time.monotonic() < patience:
+        while not (locked := system.try_lock(descriptor)) and time.monotonic() < patience:
             time.sleep(0.02)
+    except OSError as error:
+        os.close(descriptor)
+        raise SpoolUnavailable(
+            f"The spool {root} is on a file system without locks, where nothing can be recovered or delivered: "
+            f"{layout.reason(error)}."
+        ) from error
+    try:
         yield locked
     finally:
         os.close(descriptor)

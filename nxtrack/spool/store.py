@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import structs
+
 from nxtrack.errors import RunCorrupt, RunNotFound, SpoolUnavailable
 from nxtrack.spool import artefacts, ids, layout, losses, owner, reader, system, writer
 from nxtrack.spool.layout import STATES, State
@@ -107,6 +109,8 @@ class Spool:
     def _begin(self, start: Start, content: Content | None, durability: Durability, max_log: int | None) -> RunWriter:
         run = writer.RunWriter(self.paths, start.id, durability, max_log)
         try:
+            if not run.locked:
+                start = structs.replace(start, unlocked=True)
             if content is None:
                 run.append(start)
             else:
@@ -127,15 +131,13 @@ class Spool:
         """
         _prepare_process()
         layout.prepare(self.paths)
-        try:
+        with suppress(OSError):  # It is made when something is lost, then.
             losses.prepare(self.root)
-        except OSError as error:
-            raise SpoolUnavailable(layout.reason(error)) from error
         self._prepared = True
 
     def count_lost(self) -> int:
         """Counts one more run that could not be recorded; returns how many there are."""
-        return losses.add(self.root)
+        return losses.add(self.root, create=self._prepared)
 
     def entries(self, *states: State) -> Iterator[Entry]:
         """Lists runs, oldest first, by their names; only of active ones the file is looked at.
@@ -181,7 +183,7 @@ class Spool:
             run = reader.parse(run_id, content)
             if run is None or owner.is_foreign(run.start.owner):
                 return False
-            return system.try_lock(descriptor) or owner.is_gone(run.start.owner)
+            return (not run.start.unlocked and system.try_lock(descriptor)) or owner.is_gone(run.start.owner)
         except (OSError, RunCorrupt):
             return False
         finally:
@@ -218,23 +220,37 @@ class Spool:
             if run is None:
                 raise RunCorrupt(f"Run {entry.run_id} was never begun.")
             if entry.died:
-                run.end = run.end or self.obituary(run, os.fstat(descriptor).st_mtime)
+                run.end = run.end or self.obituary(run, descriptor)
             return run
         finally:
             os.close(descriptor)
 
-    def obituary(self, run: RunRecord, written: float) -> End:
-        """Returns the end of a run whose process died: failed, after the time it is known to have run.
+    def obituary(self, run: RunRecord, descriptor: int) -> End:
+        """Returns the end of a run whose process did not write one, after the time it is known to have run.
 
         Args:
             run: The run.
-            written: When its file was last written, in seconds since 1970.
+            descriptor: Its open file.
         """
+        written = os.fstat(descriptor).st_mtime
         with suppress(OSError):  # Not every run has a log.
             written = max(written, os.stat(self.paths.log(run.start.id)).st_mtime)  # noqa: PTH116
-        known = max(0, round((written - run.start.at.timestamp()) * 1000))
-        at = run.start.at.fromtimestamp(max(written, run.start.at.timestamp()), run.start.at.tzinfo)
-        return End(status="failed", at=at, duration_ms=known, error=DIED, recovered=True)
+        began = run.start.at.timestamp()
+        end = End(
+            status="failed",
+            at=run.start.at.fromtimestamp(max(written, began), run.start.at.tzinfo),
+            duration_ms=max(0, round((written - began) * 1000)),
+            error=DIED,
+            recovered=True,
+        )
+        well = system.marked(descriptor)
+        if well is None:
+            return end
+        # Its process lived on; only the disk took no more.
+        note = "The run ended, and the disk took neither its output nor its end."
+        if well:
+            return structs.replace(end, status="succeeded", error=None, notes=(note,))
+        return structs.replace(end, error=note, notes=(note,))
 
     def artefact(self, run: RunRecord, kind: Artefact) -> Source | None:
         """Returns the bytes of one artefact of a run, or None when it has none of the kind.

@@ -11,14 +11,14 @@ from zlib import crc32
 
 import msgspec
 
-from nxtrack.errors import SpoolUnavailable
+from nxtrack.errors import SpoolUnavailable, SpoolUnsafe
 from nxtrack.spool import frames, system
 from nxtrack.spool.layout import reason
 
 if TYPE_CHECKING:
     from nxtrack.settings import Durability
     from nxtrack.spool.layout import Layout
-    from nxtrack.spool.records import AnyRecord, Input, Output
+    from nxtrack.spool.records import AnyRecord, Input, Output, Status
 
 INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
@@ -74,6 +74,7 @@ class RunWriter:
     Attributes:
         run_id: The run's id.
         detached: This process was forked from the run's own; nothing is written any more.
+        locked: The file is locked; where that fails, only the process id tells whether the process lives.
         log_cut: Why some of what was logged was left out; empty when nothing was.
     """
 
@@ -87,6 +88,7 @@ class RunWriter:
         "_room",
         "_sidecars",
         "detached",
+        "locked",
         "log_cut",
         "run_id",
     )
@@ -110,8 +112,9 @@ class RunWriter:
         self._sidecars: list[str] = []
         self._numbers = count()
         self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
-        with suppress(OSError):  # A file system without locks: recovery goes by the process id then.
-            system.try_lock(self._descriptor)
+        self.locked = False
+        with suppress(OSError):  # A file system without locks, say: recovery goes by the process id then.
+            self.locked = system.try_lock(self._descriptor)
         _live[id(self)] = self
 
     def append(self, *records: AnyRecord) -> None:
@@ -190,8 +193,10 @@ class RunWriter:
                 system.rename_closing(descriptor, paths.run(self.run_id, "active"), paths.run(self.run_id, "ready"))
                 if durable:
                     system.sync_folder(paths.runs)
-            except OSError as error:
+            except FileNotFoundError as error:
                 raise SpoolUnavailable(reason(error)) from error
+            except OSError as error:
+                raise SpoolUnsafe(reason(error)) from error
             finally:
                 self.close()
 
@@ -211,6 +216,16 @@ class RunWriter:
         for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def abandon(self, status: Status) -> None:
+        """Lets go of a run that ended, when its end cannot be written down.
+
+        A full disk still takes a change of mode, so that says how it ended; recovery puts it into words.
+        """
+        with suppress(OSError), self._lock:
+            if self._descriptor >= 0:
+                system.mark(self._descriptor, well=status == "succeeded")
+        self.close()
 
     def detach(self) -> None:
         """Lets go of the run in a forked child, whose copy of the lock may be held for ever."""

@@ -42,6 +42,11 @@ def describe(error: BaseException) -> str:
     return (text or type(error).__name__)[:300]
 
 
+def disk_fault(error: BaseException) -> str:
+    """Returns the kind of a fault of the spool: a full disk is one, however many calls it fails."""
+    return f"spool: {describe(error)}".rstrip(".")
+
+
 def absorbed(action: Callable[P, R]) -> Callable[P, R | None]:
     """Makes a function safe to call in a solver's way: a fault of ours is warned of once, and gives None."""
 
@@ -50,8 +55,9 @@ def absorbed(action: Callable[P, R]) -> Callable[P, R | None]:
         try:
             return action(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  (whatever it is, it is ours and not the solver's)
+            disk = isinstance(error, OSError)
             warn_once(
-                f"{action.__qualname__} {type(error).__name__}",
+                disk_fault(error) if disk else f"{action.__qualname__} {type(error).__name__}",
                 f"nxtrack could not {action.__name__.strip('_').replace('_', ' ')}: {describe(error)}; "
                 "the solver is not affected.",
             )

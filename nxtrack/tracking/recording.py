@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nxtrack import settings
+from nxtrack.errors import SpoolUnsafe
 from nxtrack.spool import ids, owner, system
 from nxtrack.spool.records import End, Output, Start, now
 from nxtrack.spool.store import spool
 from nxtrack.tracking import ready, state, streams, values
-from nxtrack.tracking.faults import absorbed, describe, warn_once
+from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
 from nxtrack.tracking.run import Run, content_of, option_texts, shown, utf8
 from nxtrack.tracking.state import UNSET, RunState
 
@@ -161,6 +162,7 @@ class Recording:
             self._lost(fault)
         except BaseException:  # Ctrl-C while the run was written down: recovery makes of it what it can.
             self.suspend()
+            run.status = "running"  # It did not get to its end.
             self._let_go()
             raise
         finally:
@@ -197,13 +199,24 @@ class Recording:
             error=None if message is None else message[:MAX_ERROR],
             notes=tuple(self._notes),
         )
-        try:
-            writer.finish(*records, end)
-        except OSError as fault:
-            # The output may be too large for what is left of the disk; that the run ended, and how, is not.
-            self._leave_out("output", fault)
-            writer.finish(msgspec.structs.replace(end, notes=tuple(self._notes)))
+        self._finish(writer, records, end)
         self._tell_ready()
+
+    def _finish(self, writer: RunWriter, records: tuple[Input | Output, ...], end: End) -> None:
+        try:
+            try:
+                writer.finish(*records, end)
+            except OSError as fault:
+                # The output may be too large for what is left of the disk; that the run ended, and how, is not.
+                self._leave_out("output", fault)
+                writer.finish(msgspec.structs.replace(end, notes=tuple(self._notes)))
+        except SpoolUnsafe as fault:
+            # It is written down whole; only a power cut could still take it.
+            warn_once(
+                disk_fault(fault),
+                f"run of {self.source} recorded, but not yet safe from a power cut: {describe(fault)}; "
+                "the solver is not affected",
+            )
 
     @absorbed
     def _tell_begun(self) -> None:
@@ -219,7 +232,7 @@ class Recording:
         """Tells, in the run and once in the process, that the input or output is not recorded."""
         self._notes.append(f"The {what} could not be kept: {describe(fault)}.")
         warn_once(
-            f"{what} {type(fault).__name__} {describe(fault)}",
+            disk_fault(fault),
             f"{what} of {self.source} not recorded: {describe(fault)}; the solver is not affected",
         )
 
@@ -255,7 +268,7 @@ class Recording:
                 where = f"{'' if root in str(error) else f' in {root}'} ({self._spool.count_lost()} lost so far)"
             why = describe(error).rstrip(".")
             warn_once(
-                f"lost {type(error).__name__} {why}",
+                f"lost, {disk_fault(error)}",
                 f"run of {self.source} not recorded: {why}{where}; the solver is not affected",
             )
         except Exception:  # noqa: BLE001, S110  (there is nobody left to tell)
@@ -267,7 +280,10 @@ class Recording:
         if run.sink is not None:
             streams.stop(run.sink)
         if run.writer is not None:
-            run.writer.close()
+            if run.status == "running":
+                run.writer.close()
+            else:
+                run.writer.abandon(run.status)
         run.writer = None
 
 

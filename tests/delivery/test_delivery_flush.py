@@ -434,3 +434,18 @@ def test_a_redirect_is_a_matter_of_settings(runs, proxy):
 def test_what_makes_no_sense_is_told(runs, wrong):
     with pytest.raises(SettingsError, match="from 0 up"):
         nxtrack.flush(**wrong)
+
+
+def test_a_journal_whose_last_newline_changed_is_not_posted_again(runs, proxy, application):
+    """It says that the run is being posted, and the platform has it."""
+    solved(1)
+    proxy.fail("POST", POST_RUN, forward=True)
+    proxy.fail("GET", POST_RUN, status=500)
+    assert nxtrack.flush().unconfirmed == 1
+    (entry,) = runs.entries()
+    with open(runs.paths.run(entry.run_id, "unconfirmed"), "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x0b")
+    report = nxtrack.flush()
+    assert (report.synced, report.damaged) == ([], 1)
+    assert len(arrived(application)) == 1

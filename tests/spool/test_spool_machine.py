@@ -144,7 +144,7 @@ class SpoolMachine(RuleBasedStateMachine):
         report = recovery.recover(self.store)
         dead = {run_id for run_id, run in self.runs.items() if run.state == "dead"}
         assert {run_id for run_id, _ in report.recovered} == dead
-        assert not report.damaged
+        assert not report.problems
         for run_id in dead:
             self.runs[run_id].state = "ready"
 

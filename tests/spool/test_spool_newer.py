@@ -34,6 +34,6 @@ def test_recovery_leaves_it_too(store, begin):
     run = begin()
     run.close()
     append(store, run.run_id, "active")
-    (told,) = recover(store).damaged
+    (told,) = recover(store).problems
     assert "newer nxtrack" in told
     assert [entry.state for entry in store.entries()] == ["active"]

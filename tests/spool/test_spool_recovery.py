@@ -1,15 +1,17 @@
 """Recovery: every run whose process died is delivered once, as it ended or as failed, and no live one is touched."""
 
+import fcntl
 import os
 import shutil
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nxtrack.errors import RunCorrupt, RunNotFound, SpoolUnavailable
 from nxtrack.spool import claims, frames, ids, owner, recovery
-from nxtrack.spool.records import Metric, Output, Owner
+from nxtrack.spool.records import End, Metric, Output, Owner, now
 from nxtrack.spool.recovery import NEWBORN_SECONDS, Recovery, recover
 from nxtrack.spool.store import DIED, Entry, Spool
 
@@ -251,8 +253,8 @@ def test_a_damaged_run_is_set_aside_and_the_others_go_on(store, dead, begin):
     assert not store.died(bad)
     report = recover(store)
     assert [run_id for run_id, _ in report.recovered] == [first, last]
-    assert len(report.damaged) == 1
-    assert bad in report.damaged[0]
+    assert len(report.problems) == 1
+    assert bad in report.problems[0]
     assert Path(store.paths.quarantine, f"{bad}.active").read_bytes() == content
     assert recover(store) == Recovery()
 
@@ -272,14 +274,14 @@ def test_a_file_of_another_run_is_damaged(store, dead):
     run_id = dead()
     other = ids.new_id()
     os.rename(store.paths.run(run_id, "active"), store.paths.run(other, "active"))
-    assert "does not begin with its start" in recover(store).damaged[0]
+    assert "does not begin with its start" in recover(store).problems[0]
 
 
 def test_a_run_that_starts_twice_is_damaged(store, dead):
     run_id = dead()
     path = Path(store.paths.run(run_id, "active"))
     path.write_bytes(path.read_bytes() * 2)
-    assert "starts twice" in recover(store).damaged[0]
+    assert "starts twice" in recover(store).problems[0]
 
 
 def test_what_cannot_be_looked_at_stops_nobody(store, dead):
@@ -288,7 +290,7 @@ def test_what_cannot_be_looked_at_stops_nobody(store, dead):
     os.mkdir(store.paths.run(folder, "active"))
     report = recover(store)
     assert [found for found, _ in report.recovered] == [run_id]
-    assert report.damaged == [f"Run {folder} cannot be looked at: is a directory."]
+    assert report.problems == [f"Run {folder} cannot be looked at: is a directory."]
     assert not store.died(folder)
 
 
@@ -318,7 +320,7 @@ def test_two_recoveries_at_once_recover_each_run_once(store, dead, start_program
         say("up")
         sys.stdin.readline()
         report = recovery.recover(store)
-        say(json.dumps([[run_id for run_id, _ in report.recovered], report.damaged]))
+        say(json.dumps([[run_id for run_id, _ in report.recovered], report.problems]))
     """
     programs = [start_program(program) for _ in range(3)]
     for process in programs:
@@ -357,7 +359,7 @@ def test_a_full_disk_leaves_the_run_for_later(disk, fill, begin):
     os.close(recover_lock)
     ballast = fill(spool.root)
     report = recover(spool)
-    assert report.damaged == [f"Run {run.run_id} cannot be looked at: no space left on device."]
+    assert report.problems == [f"Run {run.run_id} cannot be looked at: no space left on device."]
     os.unlink(ballast)
     assert [found for found, _ in recover(spool).recovered] == [run.run_id]
     claims.claim(spool, run.run_id, "ready").release()
@@ -384,7 +386,7 @@ def test_a_run_that_ends_while_recovery_looks_is_left_as_it_is(store, begin, sta
         found = 0
         while not os.path.exists(root + "/stop"):
             report = recovery.recover(store)
-            found += len(report.recovered) + len(report.damaged)
+            found += len(report.recovered) + len(report.problems)
         say(found)
         """
     )
@@ -408,3 +410,31 @@ def test_a_vanished_run_is_told(store, ready):
     with pytest.raises(RunNotFound, match="no longer ready"):
         store.read(entry)
     assert not store.died(run_id)
+
+
+@pytest.mark.parametrize(("status", "error"), [("succeeded", None), ("failed", "The run ended, and the disk took")])
+def test_a_run_whose_end_the_disk_did_not_take_is_told_by_how_it_ended(store, begin, status, error):
+    run = begin()
+    run.abandon(status)
+    recover(store)
+    (entry,) = store.entries("ready")
+    end = store.read(entry).end
+    assert (end.status, (end.error or "")[: len(error or "")]) == (status, error or "")
+    assert end.recovered
+    assert "neither its output nor its end" in end.notes[0]
+
+
+def test_a_living_run_that_could_not_be_locked_is_left_alone(store, begin):
+    """Its lock is free, which says nothing."""
+    run = begin(unlocked=True)
+    fcntl.flock(run._descriptor, fcntl.LOCK_UN)
+    assert recover(store).recovered == []
+    assert [entry.state for entry in store.entries()] == ["active"]
+    run.finish(End(status="succeeded", at=now(), duration_ms=1))
+    assert [entry.state for entry in store.entries()] == ["ready"]
+
+
+def test_a_dead_run_that_could_not_be_locked_is_recovered(store, begin):
+    run = begin(unlocked=True, owner=msgspec.structs.replace(owner.this_process(), pid=2**22 - 3))
+    run.close()
+    assert [found for found, _ in recover(store).recovered] == [run.run_id]
