@@ -108,7 +108,7 @@ def _run(args: list[str]) -> int:
                 show()
             return USAGE
         if isinstance(error, OSError):
-            say()  # If this fails as well, then stdout failed click, which prints the help.
+            say("")  # If this fails as well, then it was stdout that failed click, which prints the help.
         return _fault(error)
 
 

@@ -79,8 +79,8 @@ def say(*sentences: str) -> None:
 
 def complain(*sentences: str) -> None:
     """Prints lines on stderr, after what stdout still holds back."""
-    with on_stdout(), on_stderr() as stderr:
-        sys.stdout.flush()
+    say()
+    with on_stderr() as stderr:
         for sentence in sentences:
             stderr.write(f"{plain(sentence)}\n")
 

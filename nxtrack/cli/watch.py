@@ -69,7 +69,7 @@ class Watcher:
 
     Attributes:
         runs: The spool that is watched.
-        refused: Runs that were kept as the settings, the key or their application were at fault.
+        refused: Runs that waited when the settings, the key or an application were last found at fault.
         rejected: Whether a run was rejected, or damaged.
     """
 
@@ -100,7 +100,7 @@ class Watcher:
             self.rejected = self.rejected or bool(report.rejected or report.damaged)
             over = self._is_in_vain(report)
             if report.refused:
-                self.refused |= self._known
+                self.refused = self._known
             self._tell(report, over=over)
             if over:
                 return
@@ -114,15 +114,14 @@ class Watcher:
         return {entry.run_id for entry in self.runs.entries("ready", "unconfirmed")}
 
     def _is_in_vain(self, report: FlushReport) -> bool:
-        """Says whether a flush found the key at fault, rather than single runs that later ones shall not wait for.
+        """Says whether a flush found the key at fault, rather than single runs that shall not hold up later ones.
 
-        That is when it delivered nothing, although there were runs that name an application and are not known to be
-        kept for their own sake.
+        Those are runs that name no application, and runs that were kept while others were delivered.
         """
         if not report.refused or report.synced:
             return False
-        everything = dataclasses.replace(self._order, limit=None)
-        return any(run.id not in self.refused for run in plan(self.runs, self._settings, everything).runs)
+        left = plan(self.runs, self._settings, dataclasses.replace(self._order, limit=None))
+        return not left.refused and any(run.id in self._known - self.refused for run in left.runs)
 
     def _flush(self, order: Order) -> FlushReport:
         try:

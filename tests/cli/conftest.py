@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,38 @@ def process(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Runs a command as a line of the shell, for its redirections: `shell("status >&-")`."""
+
+    def run(line, **environment):
+        return subprocess.run(
+            ["/bin/sh", "-c", f'exec "$0" -m nxtrack {line}', sys.executable],
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+            env=os.environ | environment,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+@pytest.fixture
+def damaged(spool, solved):
+    """Makes a run whose file is damaged."""
+
+    def make():
+        (run_id,) = solved()
+        with Path(spool.paths.run(run_id, "ready")).open("r+b") as file:
+            file.seek(20)
+            file.write(b"#")
+        return run_id
+
+    return make
 
 
 @pytest.fixture

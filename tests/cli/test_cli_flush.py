@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from nxtrack.cloud.client import Client
 from nxtrack.spool import claims, owner
 from nxtrack.spool.records import Posting
 
-REPORT = {"synced", "rejected", "pending", "recovered", "problems", "unconfirmed", "refused"}
+REPORT = {"synced", "rejected", "pending", "recovered", "problems", "unconfirmed", "damaged", "refused"}
 
 
 def states(spool):
@@ -155,7 +154,7 @@ def test_an_unconfirmed_run_is_looked_for_before_it_is_sent_again(call, solved, 
     assert call("flush")[0] == 0
     (run_id,) = solved()
     unconfirmed(spool, run_id, served.url)
-    assert " 1 unconfirmed  the platform may have taken them" in call("status")[1]
+    assert " 1 unconfirmed  the platform may have taken it;" in call("status")[1]
     monkeypatch.setenv("NXTRACK_BACKOFF", "0.01")
     status, out, err = call("flush")
     assert (status, out) == (75, "")
@@ -200,22 +199,73 @@ def test_a_preview_sends_nothing(call, solved, platform, spool):
     assert states(spool) == ["ready"] * 22
 
 
-def test_a_preview_tells_what_would_go_wrong(call, solved, spool, monkeypatch):
-    ids = solved(2, app_id=None)
-    status, out, err = call("flush", "--dry-run")
-    assert status == 2
-    assert out.splitlines()[1].split()[2] == "none"
-    assert err.startswith("No API key: ")
-    assert err.endswith("2 runs kept.\n")
+NAMELESS = "Some runs name no application: set NEXTMV_APP_ID, or give `--app-id`."
+NO_KEY = "No API key: set NEXTMV_API_KEY, or a profile in ~/.nextmv/config.yaml."
+
+
+def preview(call, *args):
+    """Runs a preview in both its forms; returns what both mean, and the text."""
+    status, out, err = call("flush", "--dry-run", "--json", *args)
+    assert err == ""
+    found = json.loads(out)
+    text_status, text, told = call("flush", "--dry-run", *args)
+    assert status == text_status == (2 if found["refused"] else 0)
+    assert told.splitlines()[: len(found["problems"])] == found["problems"]
+    assert all(run["id"] in text for run in found["runs"])
+    return found, text, told
+
+
+def test_a_preview_of_nothing_needs_no_key(call):
+    found, text, _ = preview(call)
+    assert (found["endpoint"], found["runs"], found["problems"], text) == (None, [], [], "Nothing to deliver.\n")
+
+
+def test_a_preview_without_a_key_is_2(call, solved):
+    solved(2)
+    found, text, told = preview(call)
+    assert (found["refused"], found["pending"], found["problems"], found["endpoint"]) == (True, 2, [NO_KEY], None)
+    assert "would be delivered" not in text
+    assert told == f"{NO_KEY}\n2 runs kept.\n"
+
+
+def test_a_preview_leaves_out_runs_without_an_application(call, solved, monkeypatch):
     monkeypatch.setenv("NEXTMV_API_KEY", "any")
-    with Path(spool.paths.run(ids[0], "ready")).open("r+b") as file:
-        file.seek(20)
-        file.write(b"#")
-    status, out, err = call("flush", "--dry-run")
-    assert status == 2
-    assert "1 run would be delivered to https://api.cloud.nextmv.io: 1 to none." in out
-    assert "damaged" in err
-    assert err.endswith("Some runs name no application: set NEXTMV_APP_ID, or give `--app-id`.\n")
+    named, nameless = solved(1), solved(1, app_id=None)
+    found, text, told = preview(call)
+    assert (found["refused"], found["pending"], found["problems"]) == (True, 2, [NAMELESS])
+    assert [run["id"] for run in found["runs"]] == named
+    assert nameless[0] not in text
+    assert "1 run would be delivered to https://api.cloud.nextmv.io: 1 to routing. Nothing was sent." in text
+    assert told == f"{NAMELESS}\n1 run kept.\n"
+    found, text, told = preview(call, "--limit", "1")  # a flush of one would not come to the other
+    assert (found["refused"], told) == (False, "")
+    found, text, told = preview(call, "--app-id", "routing")
+    assert (len(found["runs"]), found["refused"], told) == (2, False, "")
+
+
+def test_a_preview_tells_of_damaged_runs_and_does_nothing(call, solved, damaged, spool, monkeypatch):
+    monkeypatch.setenv("NEXTMV_API_KEY", "any")
+    damaged()
+    solved(1)
+    found, _, told = preview(call)
+    assert (found["refused"], found["pending"], found["damaged"], len(found["runs"])) == (False, 1, 0, 1)
+    assert "damaged" in told
+    assert states(spool) == ["ready"] * 2
+
+
+def test_a_damaged_run_is_set_aside_and_is_1(process, solved, damaged, platform, spool):
+    platform()
+    damaged()
+    solved(1)
+    done = process("flush")
+    assert done.returncode == 1
+    assert done.stdout.startswith("1 of 1 delivered in ")
+    assert "It was set aside in " in done.stderr
+    assert states(spool) == ["synced"]
+    damaged()
+    done = process("flush", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["damaged"], found["pending"]) == (1, 1, 0)
 
 
 def test_one_ctrl_c_lets_what_is_in_flight_end(start, solved, platform, until, spool):
@@ -327,11 +377,32 @@ def test_a_line_now_and_then_without_a_terminal(capsys, monkeypatch):
         lines.found(12)
         lines.settled(3)
     assert capsys.readouterr().err == "3 of 12 runs dealt with.\n"
+    with bar.Lines(limit=5) as lines:
+        lines.found(12)
+        lines.settled(3)
+        lines.settled(7)  # runs that stay are dealt with as well
+        lines.found(2)
+        lines.settled(2)
+    told = capsys.readouterr().err
+    assert told == "3 of 5 runs dealt with.\n5 of 5 runs dealt with.\n2 of 2 runs dealt with.\n"
     with bar.Silent() as silent:
         silent.found(3)
         silent.settled(1)
         silent.stopping()
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_lines_know_the_limit(call, solved, platform, monkeypatch):
+    monkeypatch.setattr(bar, "LINE_SECONDS", 0.0)
+    platform()
+    solved(3)
+    status, _, err = call("flush", "--limit", "2")
+    assert status == 75
+    assert err.splitlines() == [
+        "1 of 2 runs dealt with.",
+        "2 of 2 runs dealt with.",
+        "1 run left for the next flush.",
+    ]
 
 
 def test_a_bar_before_there_is_anything_to_show():

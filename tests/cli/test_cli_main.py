@@ -21,9 +21,11 @@ STATUSES = {
     "SpoolError": 2,
     "SpoolRefused": 2,
     "SpoolUnavailable": 75,
+    "SpoolUnsafe": 75,
     "RunNotFound": 2,
     "RunBusy": 75,
     "RunCorrupt": 1,
+    "RunNewer": 1,
     "CloudError": 75,
     "NotReached": 75,
     "AnswerLost": 75,
@@ -92,6 +94,51 @@ def test_a_reader_that_went_away_is_no_error(solved, start):
     started.stdout = None
     assert started.stderr.read() == ""
     assert started.wait() == BROKEN_PIPE
+
+
+AWAY = {"NEXTMV_ENDPOINT": "http://127.0.0.1:9", "NEXTMV_API_KEY": "any", "NXTRACK_BACKOFF": "0.001"}
+
+
+@pytest.mark.parametrize("line", ["status --json >&-", "status <&- >&- 2>&-", "list --state ready 2>&-"])
+def test_streams_that_are_closed_are_no_error(line, shell, solved):
+    solved(1)
+    done = shell(line)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_without_streams_the_exit_status_still_tells(streams, shell, solved, spool):
+    solved(1)
+    done = shell(f"flush {streams}", **AWAY)
+    assert done.returncode == 75
+    assert "Traceback" not in done.stderr
+    assert [entry.state for entry in spool.entries()] == ["ready"]
+    assert shell(f"fly {streams}").returncode == 2
+
+
+def test_streams_that_are_closed_lend_no_file_their_number(shell, solved, platform, spool):
+    """What a flush writes to the spool, or sends, shall not get what else is printed."""
+    served = platform()
+    solved(3)
+    assert shell("flush <&- >&- 2>&-").returncode == 0
+    assert len(served.runs()) == 3
+    assert [entry.state for entry in spool.entries()] == ["synced"] * 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("line", ["status --json", "status", "list --json", "show {} --input", "--help", "--version"])
+def test_a_full_disk_behind_stdout_is_a_sentence(line, shell, solved):
+    (run_id,) = solved(1, name="x" * 20_000, data={"text": "x" * 20_000})
+    done = shell(f"{line.format(run_id)} >/dev/full")
+    assert (done.returncode, done.stderr) == (75, "Stdout cannot be written: no space left on device.\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_that_cannot_be_printed_is_no_fault(unbuffered, shell):
+    done = shell("--help | true", PYTHONUNBUFFERED=unbuffered)
+    assert done.stderr == ""
+    if Path("/dev/full").exists():
+        assert shell("--help >/dev/full", PYTHONUNBUFFERED=unbuffered).returncode == 75
 
 
 @pytest.mark.parametrize(

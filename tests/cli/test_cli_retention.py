@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_one_that_cannot_be_sent_back_does_not_stop_the_others(call, rejected, s
     assert states(spool) == {bad: "ready", fine: "ready"}
 
 
+def test_what_was_sent_back_in_json(process, rejected, solved):
+    (bad, other), (fine,) = rejected(2), solved(1)
+    done = process("retry", fine, bad, "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    problem = f"Run {fine} is ready, not rejected: there is nothing to retry."
+    assert json.loads(done.stdout) == {"retried": [bad], "problems": [problem]}
+    done = process("retry", "--all", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"retried": [other], "problems": []})
+
+
 def test_a_run_in_other_hands_is_for_later(call, rejected, spool):
     (run_id,) = rejected()
     claimed = claims.claim(spool, run_id, "rejected")
@@ -82,6 +93,18 @@ def test_clean_removes_what_was_delivered_and_nothing_else(call, solved, rejecte
     assert call("clean", "--rejected")[1].startswith("1 run removed, ")
     assert states(spool) == {waiting: "ready"}
     assert call("clean", "--rejected") == (0, "Nothing to remove.\n", "")
+
+
+def test_what_was_removed_in_json(call, process, solved, platform, spool):
+    platform()
+    solved(2)
+    call("flush")
+    would = json.loads(call("clean", "--dry-run", "--json")[1])
+    assert (would["runs"], len(states(spool))) == (2, 2)
+    assert would["bytes"] > 0
+    done = process("clean", "--json")
+    assert (done.returncode, done.stderr, json.loads(done.stdout)) == (0, "", would)
+    assert call("clean", "--json") == (0, '{"runs":0,"bytes":0}\n', "")
 
 
 def test_clean_removes_old_files_that_no_run_names(call, spool):

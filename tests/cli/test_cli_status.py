@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nxtrack import track
+from nxtrack.spool import claims
 
 KEYS = {
     "active": int,
@@ -28,6 +29,19 @@ def in_json(call):
     status, out, err = call("status", "--json")
     assert (status, err) == (0, "")
     return json.loads(out)
+
+
+def test_one_is_it_and_more_are_them(call, solved, spool, platform):
+    platform()
+    for number, word in ((1, "it"), (2, "them")):
+        solved(1)
+        text = call("status")[1]
+        assert "; `nxtrack flush` delivers it\n" in text
+        assert call("flush")[0] == 0
+        assert f" {number} synced  `nxtrack clean` removes {word}\n" in call("status")[1]
+    for number, word in ((1, "it"), (2, "them")):
+        claims.claim(spool, solved(1)[0], "ready").settle("unconfirmed")
+        assert f" {number} unconfirmed  the platform may have taken {word}; `nxtrack flush`" in call("status")[1]
 
 
 def damage(spool, run_id, state="ready"):

@@ -11,7 +11,9 @@ import pytest
 from nxtrack import settings
 from nxtrack.cli import watch as watch_module
 from nxtrack.cli.watch import Watcher
+from nxtrack.delivery.one import Delivery
 from nxtrack.delivery.order import Order
+from nxtrack.errors import NotFound
 
 
 def line_of(stream, beginning):
@@ -37,7 +39,18 @@ def test_it_delivers_as_runs_come_and_ends_by_a_signal(*, number, start, solved,
     assert (started.returncode, out, err) == (0, "Stopped: nothing left.\n", "")
 
 
-def test_what_is_left_is_75(start, solved, platform):
+def test_what_is_left_is_75(start, solved):
+    solved(1)
+    away = {"NEXTMV_ENDPOINT": "http://127.0.0.1:9", "NEXTMV_API_KEY": "any", "NXTRACK_BACKOFF": "0.001"}
+    started = start("flush", "--watch", "--json", **away)
+    found = json.loads(started.stdout.readline())
+    assert (found["pending"], found["refused"]) == (1, False)
+    started.send_signal(signal.SIGTERM)
+    assert started.communicate(timeout=10) == ("", "")
+    assert started.returncode == 75
+
+
+def test_a_run_without_an_application_is_2_at_the_end(start, solved, platform):
     platform()
     solved(1, app_id=None)
     started = start("flush", "--watch", "--json")
@@ -45,7 +58,62 @@ def test_what_is_left_is_75(start, solved, platform):
     assert (found["pending"], found["refused"]) == (1, True)
     started.send_signal(signal.SIGTERM)
     assert started.communicate(timeout=10) == ("", "")
-    assert started.returncode == 75
+    assert started.returncode == 2
+
+
+def test_a_wrong_key_ends_it_at_once(process, solved, platform):
+    served = platform(key="the-right-one")
+    solved(2)
+    done = process("flush", "--watch")
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[1:] == ["Stopped: 2 runs left."]
+    assert done.stderr.startswith(f"{served.url} refused the API key (")
+    assert done.stderr.count("\n") == 1
+    done = process("flush", "--watch", "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout)["refused"] is True
+
+
+def test_an_unknown_application_among_others_is_2_at_the_end(call, solved, platform, monkeypatch):
+    """Later flushes find it alone, and still do not take the key for wrong."""
+    monkeypatch.setattr(watch_module, "LOOK_SECONDS", 0.02)
+    whole, asked = Delivery.prepare, []
+
+    def prepare(self):
+        if self.line.application.id == "unknown":
+            asked.append(self)
+            raise NotFound("There is no such application.", status=404)
+        return whole(self)
+
+    monkeypatch.setattr(Delivery, "prepare", prepare)
+    served = platform()
+    solved(1, app_id="unknown")
+    solved(2)
+    status, out, err = call("flush", "--watch", "--timeout", "0.5")
+    assert status == 2
+    assert out.splitlines()[-1] == "Stopped: 1 run left."
+    assert err == "There is no such application.\n"
+    assert len(served.runs()) == 2
+    assert len(asked) > 1
+
+
+def test_rejected_runs_are_1_at_the_end(call, solved, platform, monkeypatch):
+    monkeypatch.setattr(watch_module, "LOOK_SECONDS", 0.05)
+    platform(upload=2000)
+    solved(1, data={"text": "x" * 3000})
+    status, out, err = call("flush", "--watch", "--timeout", "0.3")
+    assert (status, out.splitlines()[1:]) == (1, ["Stopped: nothing left."])
+    assert "was rejected and is kept" in err
+    assert call("flush", "--watch", "--timeout", "0.1")[0] == 0
+
+
+def test_damaged_runs_are_1_at_the_end(call, damaged, platform, monkeypatch):
+    monkeypatch.setattr(watch_module, "LOOK_SECONDS", 0.05)
+    platform()
+    damaged()
+    status, _, err = call("flush", "--watch", "--timeout", "0.3")
+    assert status == 1
+    assert "It was set aside in " in err
 
 
 def test_a_run_that_has_to_stay_does_not_hold_up_later_ones(*, watcher, solved, platform, until, monkeypatch):
