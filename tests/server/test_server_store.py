@@ -262,5 +262,9 @@ def test_many_platforms_leave_nothing_open(tmp_path):
             session.trust_env = False
             assert session.get(f"{platform.url}/healthz", timeout=10).status_code == 200
         files = files or descriptors()
+    # A thread that is told to end needs a moment for it, and so does the last of its descriptors.
+    deadline = time.monotonic() + 10
+    while (threading.active_count() > threads or descriptors() > files) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert threading.active_count() <= threads
-    assert descriptors() == files
+    assert descriptors() <= files
