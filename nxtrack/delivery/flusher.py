@@ -24,6 +24,7 @@ from nxtrack.errors import (
     CloudError,
     NotFound,
     NotReached,
+    RateLimited,
     Refused,
     Rejected,
     RunCorrupt,
@@ -337,6 +338,8 @@ class Flusher:
             self.report.refused = True
         elif isinstance(error, NotReached):
             self._offline = True
+        elif isinstance(error, RateLimited):
+            self._applications.stopped.add(app_id)  # It was waited for already, or asks for more than a flush waits.
         elif isinstance(error, CloudError | Unconfirmed) and not isinstance(error, Unsettled):
             self._applications.failures[app_id] += 1
             if self._applications.failures[app_id] >= GIVE_UP_AFTER:

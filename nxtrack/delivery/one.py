@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nxtrack.cloud.messages import ExternalResult, NewRun, RunConfiguration, RunFormat
 from nxtrack.delivery import reconcile
-from nxtrack.delivery.pacing import Aborted, backoff
+from nxtrack.delivery.pacing import MAX_BACKOFF, Aborted, backoff
 from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Refused, UploadExpired
 from nxtrack.spool import owner
 from nxtrack.spool.artefacts import Source
@@ -186,7 +186,7 @@ class Delivery:
             raise Unconfirmed(str(error)) from error
         except RateLimited as error:
             claimed.checkpoint(Unsent())
-            line.posts.refused(error.retry_after or 0.0)
+            line.posts.refused(min(error.retry_after or 0.0, MAX_BACKOFF))
             raise
         except (NotReached, Refused, Aborted):
             # Not connected, refused, or stopped before: the platform surely has not taken it.
@@ -210,6 +210,8 @@ class Delivery:
                 delay = backoff(self.line.backoff, attempt)
                 if isinstance(error, RateLimited):
                     delay = max(error.retry_after or 0.0, delay)
+                    if delay > MAX_BACKOFF:
+                        raise  # That is for a later flush: meanwhile the uploads would expire.
                     self.line.requests.refused(delay)
                 if self.line.hurry.wait(delay):
                     raise

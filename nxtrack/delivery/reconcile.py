@@ -11,7 +11,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nxtrack.errors import AnswerLost
+from nxtrack.errors import AnswerLost, CloudError
 from nxtrack.spool import owner
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Listing:
         self._read = 0
         self._oldest = datetime.max.replace(tzinfo=UTC)
         self._whole = False
+        self._broken: CloudError | None = None
         self._name = application.id
 
     def find(self, run_id: str, posted: Moment) -> str | None:
@@ -79,7 +80,14 @@ class Listing:
         return self._read >= LEAST_PAGES * PAGE and self._oldest < horizon
 
     def _read_on(self) -> None:
-        item = next(self._items, None)
+        if self._broken is not None:
+            # An iterator that raised is at its end from then on, which must not pass for the end of the list.
+            raise self._broken
+        try:
+            item = next(self._items, None)
+        except CloudError as error:
+            self._broken = error
+            raise
         if item is None:
             if self._read >= MOST_PAGES * PAGE:
                 raise AnswerLost(f"The list of runs of {self._name} is too long to be looked through.")

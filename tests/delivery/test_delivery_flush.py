@@ -449,3 +449,17 @@ def test_a_journal_whose_last_newline_changed_is_not_posted_again(runs, proxy, a
     report = nxtrack.flush()
     assert (report.synced, report.damaged) == ([], 1)
     assert len(arrived(application)) == 1
+
+
+def test_a_wait_longer_than_a_flush_waits_is_left_to_a_later_one(runs, proxy, application):
+    """In an hour the uploads would have expired, and the run would be rejected for it."""
+    nxtrack.configure(jobs=1)
+    solved(3)
+    proxy.fail("POST", POST_RUN, status=429, headers={"Retry-After": "3600"})
+    start = time.monotonic()
+    report = nxtrack.flush()
+    assert time.monotonic() - start < 30
+    assert (report.synced, report.rejected, report.pending) == ([], [], 3)
+    assert states(runs) == ["ready"] * 3
+    assert len(nxtrack.flush().synced) == 3
+    assert len(arrived(application)) == 3
