@@ -94,6 +94,7 @@ class Delivery:
 
         Raises:
             Unconfirmed: It was posted, is not in the platform's list, and may still show up there.
+            CloudError: The platform's list could not be read, so whether it was taken is still not known.
             RunCorrupt: An artefact is not what was recorded.
         """
         run = self.claimed.run

@@ -178,8 +178,9 @@ class RunWriter:
 
         Raises:
             OSError: The frames could not be written; fewer or smaller ones may be tried.
-            SpoolUnavailable: They are written, but could not be made durable or renamed. The run is left to recovery:
-                a descriptor whose fsync failed tells nothing true any more, so nothing is tried again.
+            SpoolUnsafe: They are written, but could not be made durable or renamed. The run is left to recovery: a
+                descriptor whose fsync failed tells nothing true any more, so nothing is tried again.
+            SpoolUnavailable: The run's file is gone, and the run with it.
         """
         with self._lock:
             if self._descriptor < 0:
