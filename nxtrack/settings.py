@@ -48,6 +48,8 @@ class Settings:
         request_rate: API requests a minute, 0 for no limit; the platform documents 2000 (`NXTRACK_REQUEST_RATE`).
         backoff: Seconds before the first repetition of a request that failed; doubled for each further one
             (`NXTRACK_BACKOFF`).
+        answer_wait: Seconds without a byte from the platform after which an answer counts as lost
+            (`NXTRACK_ANSWER_WAIT`).
         exit_wait: Seconds that the end of a program waits for `online` delivery, at most (`NXTRACK_EXIT_WAIT`).
         api_key: The platform's API key (`NEXTMV_API_KEY`).
         endpoint: The platform's address (`NEXTMV_ENDPOINT`).
@@ -68,6 +70,7 @@ class Settings:
     rate: float = 5.0
     request_rate: float = 2000.0
     backoff: float = 1.0
+    answer_wait: float = 60.0
     exit_wait: float = 5.0
     api_key: str | None = dataclasses.field(default=None, repr=False)
     endpoint: str | None = None
@@ -155,6 +158,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "rate": lambda value: _number(value, 0),
     "request_rate": lambda value: _number(value, 0),
     "backoff": lambda value: _number(value, 0),
+    "answer_wait": lambda value: _number(value, 0.01),
     "exit_wait": lambda value: _number(value, 0),
     "api_key": _text,
     "endpoint": _text,

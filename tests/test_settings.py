@@ -36,6 +36,7 @@ VARIABLES = [
     ("NXTRACK_REQUEST_RATE", "request_rate", "100", 100.0),
     ("NXTRACK_BACKOFF", "backoff", "0.5", 0.5),
     ("NXTRACK_EXIT_WAIT", "exit_wait", "0", 0.0),
+    ("NXTRACK_ANSWER_WAIT", "answer_wait", "2.5", 2.5),
     ("NEXTMV_API_KEY", "api_key", f" {SECRET} ", SECRET),
     ("NEXTMV_ENDPOINT", "endpoint", "https://eu", "https://eu"),
     ("NEXTMV_PROFILE", "profile", "work", "work"),

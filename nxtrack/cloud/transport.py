@@ -46,6 +46,11 @@ class Timeouts:
     read: float = 60.0
     answer: float = 300.0
 
+    @classmethod
+    def within(cls, seconds: float) -> Timeouts:
+        """Returns what is usual, in proportion to the seconds that one read may take."""
+        return cls(connect=min(10.0, seconds), read=seconds, answer=5 * seconds)
+
 
 DEFAULT_TIMEOUTS: Final = Timeouts()
 

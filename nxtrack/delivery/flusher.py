@@ -13,6 +13,7 @@ from nxtrack import settings as settings_module
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
 from nxtrack.cloud.credentials import credentials
+from nxtrack.cloud.transport import Timeouts
 from nxtrack.delivery.one import Delivery, Line, Unconfirmed, Unsettled
 from nxtrack.delivery.order import Order, Silent
 from nxtrack.delivery.pacing import Aborted, Pacer
@@ -128,7 +129,8 @@ class Flusher:
         self._endpoint = self._access.endpoint
         jobs = self._settings.jobs
         pace = partial(self._requests.wait, self._abort)
-        with Client(self._access, before_request=pace, connections=jobs) as self._client:
+        timeout = Timeouts.within(self._settings.answer_wait)
+        with Client(self._access, timeout=timeout, before_request=pace, connections=jobs) as self._client:
             workers: Workers[_Task] = Workers(jobs)
             try:
                 self._drive(queue, workers)

@@ -1,0 +1,23 @@
+"""Each kind of fault, a few injections of each; `python tests/faults` injects them all."""
+
+from __future__ import annotations
+
+import pytest
+from faults.bench import bench
+from faults.catalogue import KINDS
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory):
+    with bench(tmp_path_factory.mktemp("bench")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_nothing_is_lost_or_doubled_or_wrong(stand, kind):
+    tally = kind.measure(stand, kind.quick)
+    if tally.skipped:
+        pytest.skip(tally.skipped)
+    assert tally.injections > 0
+    assert tally.findings == []
+    assert tally.clean
