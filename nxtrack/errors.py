@@ -6,6 +6,7 @@
     ├── SpoolError               the spool on disk cannot be used as asked
     │   ├── SpoolRefused         it is somebody else's, or others may write to it
     │   ├── SpoolUnavailable     it cannot be read or written: full, read-only, no permission
+    │   │   ├── SpoolFull        it holds as much as it may
     │   │   └── SpoolUnsafe      a run is written whole, but a power cut could still take it
     │   ├── RunNotFound          no run of that id is in it
     │   ├── RunBusy              another process has claimed the run
@@ -18,6 +19,8 @@
     │       ├── AccessRefused    401 or 403: the key is wrong, or may not do this
     │       ├── NotFound         404: no such application, instance or run
     │       ├── RateLimited      429: later, and perhaps `retry_after` seconds later
+    │       ├── QuotaUsedUp      402: when there is quota again
+    │       ├── Redirected       3xx: the endpoint is at fault; nothing is ever followed
     │       ├── UploadExpired    403 from the object store: the upload URL is no longer valid
     │       └── Rejected         400, 413, 422, ...: the same request will never be accepted
     └── ServerError              the local platform cannot start or keep its data
@@ -51,6 +54,10 @@ class SpoolRefused(SpoolError):
 
 class SpoolUnavailable(SpoolError):
     """The spool cannot be read or written: no space, read-only, no permission, gone."""
+
+
+class SpoolFull(SpoolUnavailable):
+    """The spool holds as many bytes as it may, and all of them wait for delivery."""
 
 
 class SpoolUnsafe(SpoolUnavailable):
@@ -117,6 +124,14 @@ class RateLimited(Refused):
     def __init__(self, message: str, *, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(message, status=429, detail=detail)
         self.retry_after = retry_after
+
+
+class QuotaUsedUp(Refused):
+    """402: what the account's plan allows is used up; it will be accepted when there is quota again."""
+
+
+class Redirected(Refused):
+    """3xx: the address is not the platform's. Redirects are not followed, and say nothing of what was done before."""
 
 
 class UploadExpired(Refused):

@@ -18,7 +18,7 @@ from nxtrack.cli.signals import stopping_by
 from nxtrack.cloud.credentials import credentials
 from nxtrack.delivery.flusher import Flusher
 from nxtrack.delivery.report import FlushReport, plural
-from nxtrack.errors import RunCorrupt, RunNotFound, SettingsError
+from nxtrack.errors import RunNotFound, SettingsError, SpoolError
 from nxtrack.spool.store import Spool, spool
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def plan(runs: Spool, settings: Settings, order: Order) -> Preview:
             start = runs.read(entry).start
         except RunNotFound:
             continue  # Another flush was faster.
-        except RunCorrupt as error:
+        except SpoolError as error:
             found.tell(str(error))
             continue
         app_id = start.app_id or order.app_id or settings.app_id

@@ -25,6 +25,7 @@ from nxtrack.errors import (
     CloudError,
     NotFound,
     NxtrackError,
+    Redirected,
     Rejected,
     RunBusy,
     RunCorrupt,
@@ -45,7 +46,7 @@ BROKEN_PIPE = 141
 # The first line that fits counts; what fits none is a matter of usage or configuration.
 _STATUSES: tuple[tuple[tuple[type[NxtrackError], ...], int], ...] = (
     ((Rejected, RunCorrupt), REJECTED),
-    ((AccessRefused, NotFound), USAGE),
+    ((AccessRefused, NotFound, Redirected), USAGE),
     ((CloudError, SpoolUnavailable, RunBusy), LATER),
 )
 

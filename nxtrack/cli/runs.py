@@ -10,7 +10,7 @@ import msgspec
 
 from nxtrack import settings
 from nxtrack.cli.output import ago, emit, rfc3339, say, span, table
-from nxtrack.errors import RunCorrupt, RunNotFound
+from nxtrack.errors import RunCorrupt, RunNotFound, SpoolError, SpoolUnavailable
 from nxtrack.spool import ids
 from nxtrack.spool.store import Spool, spool
 
@@ -63,7 +63,7 @@ def row(entry: Entry, run: RunRecord) -> Row:
 
 
 def rows(runs: Spool, state: State | None, limit: int | None = None) -> Iterator[Row]:
-    """Yields runs newest first, each read as it is asked for. A damaged run is one of them, with its error."""
+    """Yields runs newest first, each read as it is asked for. One that cannot be read is among them, with its error."""
     entries = list(runs.entries(*(() if state is None else (state,))))
     for entry in islice(reversed(entries), limit):
         try:
@@ -71,8 +71,8 @@ def rows(runs: Spool, state: State | None, limit: int | None = None) -> Iterator
         except RunNotFound:
             if (found := _moved(runs, entry, state)) is not None:
                 yield found
-        except RunCorrupt as error:
-            yield _damaged(entry, error)
+        except SpoolError as error:
+            yield _unreadable(entry, error)
 
 
 def _moved(runs: Spool, entry: Entry, state: State | None) -> Row | None:
@@ -82,12 +82,12 @@ def _moved(runs: Spool, entry: Entry, state: State | None) -> Row | None:
         if state in {None, found.state}:
             try:
                 return row(found, runs.read(found))
-            except RunCorrupt as error:
-                return _damaged(found, error)
+            except (RunCorrupt, SpoolUnavailable) as error:
+                return _unreadable(found, error)
     return None
 
 
-def _damaged(entry: Entry, error: RunCorrupt) -> Row:
+def _unreadable(entry: Entry, error: SpoolError) -> Row:
     created_at = rfc3339(ids.time_of(entry.run_id))
     return Row(id=entry.run_id, state=entry.state, created_at=created_at, error=str(error))
 

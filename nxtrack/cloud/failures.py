@@ -5,11 +5,12 @@
 | no byte of the request left: name, connection, TLS, proxy, URL | `NotReached` |
 | it left, and then: timeout, reset, no HTTP, cut or unreadable answer | `AnswerLost` |
 | 408, 425, 5xx, or a status that HTTP does not know | `AnswerLost` |
+| 402 | `QuotaUsedUp` |
 | 401, 403 | `AccessRefused`; from the object store `UploadExpired` |
 | 404 | `NotFound`; from the object store `Rejected` |
 | 407 | `NotReached`: a proxy said it, not the platform |
 | 429, and from the object store 503 `SlowDown` | `RateLimited` |
-| 3xx | `Refused` itself: the address is at fault, not the run; nothing is ever followed |
+| 3xx | `Redirected`: the address is at fault, not the run; nothing is ever followed |
 | any other 4xx | `Rejected` |
 
 The text of requests' and urllib3's exceptions is never shown: it holds whole URLs, and those of uploads are secrets.
@@ -37,8 +38,9 @@ from nxtrack.errors import (
     CloudError,
     NotFound,
     NotReached,
+    QuotaUsedUp,
     RateLimited,
-    Refused,
+    Redirected,
     Rejected,
     UploadExpired,
 )
@@ -253,12 +255,18 @@ def _limited(answer: Answer, server: str) -> RateLimited:
 def _of_any(answer: Answer, server: str) -> CloudError:
     status, detail = answer.status, answer.detail
     match status:
+        case 402:
+            return QuotaUsedUp(
+                f"{server} says that the quota is used up ({answer.shown}): flush again when there is some.",
+                status=status,
+                detail=detail,
+            )
         case 407:
             return NotReached(f"Could not reach {server} (the proxy refused with {answer.shown}).")
         case 408 | 425:
             return AnswerLost(f"{server} did not take the request in time ({answer.shown}): it may have been done.")
         case _ if 300 <= status < 400:  # noqa: PLR2004  (the classes of HTTP)
-            return Refused(
+            return Redirected(
                 f"{server} answered with a redirect ({status}), which is never followed: check the endpoint.",
                 status=status,
                 detail=detail,

@@ -25,15 +25,16 @@ from nxtrack.errors import (
     CloudError,
     NotFound,
     NotReached,
+    QuotaUsedUp,
     RateLimited,
-    Refused,
+    Redirected,
     Rejected,
     RunCorrupt,
     RunNewer,
     SettingsError,
     SpoolError,
 )
-from nxtrack.spool import claims, records, retention
+from nxtrack.spool import claims, records, retention, room
 from nxtrack.spool.recovery import recover
 from nxtrack.spool.store import Spool, spool
 
@@ -163,9 +164,10 @@ class Flusher:
             )
 
     def _make_room(self) -> None:
+        self._spool.room.prepare()
         if self._settings.max_spool is not None:
             try:
-                retention.make_room(self._spool, self._settings.max_spool)
+                room.make_room(self._spool.paths, self._settings.max_spool, self._spool.room)
             except SpoolError as error:
                 self.report.tell(str(error))
 
@@ -309,6 +311,9 @@ class Flusher:
             claimed.settle("synced")
         except SpoolError as error:
             self.report.tell(str(error))  # Its journal says that it is posted, so the next flush only renames it.
+        else:
+            if self._spool.room.is_short():
+                retention.drop(self._spool, claimed.run_id)  # The disk is full: the next run needs its room.
         self.report.synced.append(Synced(id=claimed.run_id, run_id=result.run_id, app_id=result.app_id))
         self._count(0)
 
@@ -334,14 +339,14 @@ class Flusher:
 
     def _learn(self, app_id: str, error: BaseException | None) -> None:
         """Draws from one run's failure what it means for the others, and tells it."""
-        if isinstance(error, AccessRefused | NotFound) or type(error) is Refused:
+        if isinstance(error, AccessRefused | NotFound | Redirected):
             # The key, the application or the address is at fault, and will be for the next run as well.
             self._applications.stopped.add(app_id)
             self.report.refused = True
         elif isinstance(error, NotReached):
             self._offline = True
-        elif isinstance(error, RateLimited):
-            self._applications.stopped.add(app_id)  # It was waited for already, or asks for more than a flush waits.
+        elif isinstance(error, RateLimited | QuotaUsedUp):
+            self._applications.stopped.add(app_id)  # It was waited for already, or takes longer than a flush waits.
         elif isinstance(error, CloudError | Unconfirmed) and not isinstance(error, Unsettled):
             self._applications.failures[app_id] += 1
             if self._applications.failures[app_id] >= GIVE_UP_AFTER:

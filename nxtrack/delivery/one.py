@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nxtrack.cloud.messages import ExternalResult, NewRun, RunConfiguration, RunFormat
 from nxtrack.delivery import reconcile
 from nxtrack.delivery.pacing import MAX_BACKOFF, Aborted, backoff
-from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Refused, UploadExpired
+from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Redirected, Refused, UploadExpired
 from nxtrack.spool import owner
 from nxtrack.spool.artefacts import Source
 from nxtrack.spool.records import Absent, Artefact, Posted, Posting, Unsent, Uploaded, now
@@ -150,7 +150,7 @@ class Delivery:
 
     def _reconcile(self, posting: Posting) -> None:
         run_id, line = self.claimed.run_id, self.line
-        if posting.place != line.place:
+        if posting.place not in {"", line.place}:
             raise Unsettled(f"Run {run_id} may have been taken by {posting.place}: flush there again.")
         listing = line.listings.since(line.application, posting.moment)
         try:
@@ -183,7 +183,7 @@ class Delivery:
         claimed.checkpoint(Posting(place=line.place, moment=owner.moment()), durable=line.durable)
         try:
             created = line.application.new_run(message, instance_id=claimed.run.start.instance_id)
-        except AnswerLost as error:
+        except (AnswerLost, Redirected) as error:
             raise Unconfirmed(str(error)) from error
         except RateLimited as error:
             claimed.checkpoint(Unsent())

@@ -34,8 +34,8 @@ class Workers(Generic[K]):
         """Has a task done by the next free thread."""
         if len(self._threads) < self._number:
             thread = threading.Thread(target=self._work, name=f"nxtrack-{len(self._threads)}", daemon=True)
+            thread.start()  # A Ctrl-C may come here, and only what was started can be joined.
             self._threads.append(thread)
-            thread.start()
         self._tasks.put((key, task))
 
     def done(self, timeout: float | None = None) -> Done[K] | None:
@@ -47,7 +47,7 @@ class Workers(Generic[K]):
 
     def close(self, patience: float) -> None:
         """Lets the threads end, and waits at most `patience` seconds for them."""
-        for _ in self._threads:
+        for _ in range(self._number):
             self._tasks.put(None)
         for thread in self._threads:
             thread.join(patience)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zlib import crc32
 
@@ -12,9 +13,12 @@ import msgspec
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import system
-from nxtrack.spool.layout import NO_FILE, reason
+from nxtrack.spool.layout import NO_FILE, open_file, reason
+from nxtrack.spool.records import Logged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nxtrack.spool.layout import Layout
     from nxtrack.spool.reader import RunRecord
     from nxtrack.spool.records import Artefact, Payload
@@ -29,8 +33,8 @@ class Source:
 
     __slots__ = ("_data", "_path", "_repair", "size")
 
-    def __init__(self, *, data: bytes = b"", path: str = "", size: int | None = None, repair: bool = False) -> None:
-        """Takes bytes, or the path of a file, how many bytes it gives, and whether it must be made UTF-8 first."""
+    def __init__(self, *, data: bytes = b"", path: str = "", size: int | None = None, repair: int = 0) -> None:
+        """Takes bytes, or the path of a file, how many bytes it gives, and how many of its own are made UTF-8 first."""
         self._data = data
         self._path = path
         self._repair = repair
@@ -52,7 +56,7 @@ class Source:
             if error.errno in NO_FILE:
                 raise RunCorrupt(f"{name} is gone from the spool.") from error
             raise SpoolUnavailable(f"{name} cannot be opened: {reason(error)}.") from error
-        return io.BufferedReader(_Repaired(file)) if self._repair else file
+        return io.BufferedReader(_Repaired(file, self._repair)) if self._repair else file
 
     def read(self) -> bytes:
         """Returns all bytes."""
@@ -60,22 +64,27 @@ class Source:
             return file.read(self.size)
 
 
-class _Repaired(io.RawIOBase):
-    r"""A text file as UTF-8, whatever bytes it holds: those that are none are escaped, as in `\xff`."""
+def _decoder() -> codecs.IncrementalDecoder:
+    return codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
-    def __init__(self, file: BinaryIO) -> None:
+
+class _Repaired(io.RawIOBase):
+    r"""The first bytes of a text file as UTF-8, whatever they are: those that are none are escaped, as in `\xff`."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._left = size
+        self._decoder = _decoder()
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        chunk = b"more"
-        while chunk and not self._rest:
-            chunk = self._file.read(1 << 16)
-            self._rest = memoryview(self._decoder.decode(chunk, final=not chunk).encode())
+        while self._left and not self._rest:
+            chunk = self._file.read(min(1 << 16, self._left))
+            self._left = self._left - len(chunk) if chunk else 0
+            self._rest = memoryview(self._decoder.decode(chunk, final=not self._left).encode())
         number = min(len(buffer), len(self._rest))
         buffer[:number] = self._rest[:number]
         self._rest = self._rest[number:]
@@ -87,7 +96,7 @@ class _Repaired(io.RawIOBase):
 
 
 def _open_no_link(path: str, _flags: int) -> int:
-    return os.open(path, system.READ)
+    return open_file(path, system.READ)
 
 
 def artefact(paths: Layout, run: RunRecord, kind: Artefact) -> Source | None:
@@ -97,41 +106,54 @@ def artefact(paths: Layout, run: RunRecord, kind: Artefact) -> Source | None:
         RunCorrupt: Its bytes are not what was recorded.
     """
     if kind == "logs":
-        return _log(paths, run.start.id)
+        return _log(paths, run)
     record = run.input if kind == "input" else run.output
     if record is not None:
         return _payload(paths, run.start.id, record)
     return _from_pieces(run) if kind == "output" else None
 
 
-def _log(paths: Layout, run_id: str) -> Source | None:
+def logged(paths: Layout, run_id: str) -> Logged | None:
+    """Returns what a run's log holds now, or None when it has none.
+
+    Raises:
+        RunCorrupt: It is no file.
+        SpoolUnavailable: It cannot be opened now.
+    """
+    log = Source(path=paths.log(run_id))
+    if not os.path.lexists(paths.log(run_id)):
+        return None
+    size = crc = 0
+    with log.open() as file:
+        for chunk in _chunks(file):
+            size, crc = size + len(chunk), crc32(chunk, crc)
+    return Logged(size=size, crc=crc) if size else None
+
+
+def _log(paths: Layout, run: RunRecord) -> Source | None:
+    run_id = run.start.id
+    known = run.logged or logged(paths, run_id)
+    if known is None:
+        return None
     path = paths.log(run_id)
-    try:
-        size = os.lstat(path).st_size
-    except FileNotFoundError:
-        return None
-    if not size:
-        return None
-    log = Source(path=path, size=size)
-    return log if _is_utf8(log) else Source(path=path, size=_length(Source(path=path, repair=True)), repair=True)
+    decoder = _decoder()
+    seen = checksum = length = 0
+    with Source(path=path).open() as file:
+        for chunk in _chunks(file, known.size):
+            seen, checksum = seen + len(chunk), crc32(chunk, checksum)
+            length += len(decoder.decode(chunk, final=seen == known.size).encode())
+    if (seen, checksum) != (known.size, known.crc):
+        raise RunCorrupt(f"Run {run_id} is damaged: its log does not match its checksum.")
+    # The platform takes no text but UTF-8 ("Track runs", logs); what is none takes more bytes to show.
+    return Source(path=path, size=length, repair=known.size if length != known.size else 0)
 
 
-def _is_utf8(log: Source) -> bool:
-    """Says whether a log may be uploaded as it is: the platform takes no other text ("Track runs", logs)."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with log.open() as file:
-            while chunk := file.read(1 << 20):
-                decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _length(source: Source) -> int:
-    with source.open() as file:
-        return sum(len(chunk) for chunk in iter(lambda: file.read(1 << 20), b""))
+def _chunks(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:
+    """Yields what a file holds, or its first bytes."""
+    left = sys.maxsize if size is None else size
+    while left and (chunk := file.read(min(1 << 20, left))):
+        left -= len(chunk)
+        yield chunk
 
 
 def _payload(paths: Layout, run_id: str, record: Payload) -> Source:
@@ -144,9 +166,8 @@ def _payload(paths: Layout, run_id: str, record: Payload) -> Source:
     source = Source(path=paths.payload(record.file), size=record.size)
     seen = checksum = 0
     with source.open() as file:
-        while chunk := file.read(1 << 20):
-            seen += len(chunk)
-            checksum = crc32(chunk, checksum)
+        for chunk in _chunks(file):
+            seen, checksum = seen + len(chunk), crc32(chunk, checksum)
     if (seen, checksum) != (record.size, record.crc):
         raise RunCorrupt(f"Run {run_id} is damaged: {record.file} does not match its checksum.")
     return source

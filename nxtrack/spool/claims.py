@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import artefacts, frames, reader, system
-from nxtrack.spool.layout import NO_FILE, reason
-from nxtrack.spool.writer import write_all
+from nxtrack.spool.layout import NO_FILE, open_file, reason
+from nxtrack.spool.records import Moment, Posting
+from nxtrack.spool.writer import append_whole, write_all
 
 if TYPE_CHECKING:
     from nxtrack.spool.artefacts import Source
@@ -62,12 +64,12 @@ class ClaimedRun:
         Raises:
             SpoolUnavailable: It could not be written; what depends on it must not be done.
         """
-        frame = frames.encode(record)
         with self._lock:
+            frame, checksum = frames.encode([record], self.run.checksum)
             if self._descriptor < 0:
                 raise SpoolUnavailable(f"Run {self.run_id} is no longer claimed here.")
             try:
-                write_all(self._descriptor, frame)
+                self._spool.room.insist(lambda: append_whole(self._descriptor, frame))
                 if durable:
                     os.fsync(self._descriptor)
             except OSError as error:
@@ -77,6 +79,7 @@ class ClaimedRun:
                     f"Run {self.run_id} is kept as it is: its journal cannot be written, {reason(error)}."
                 ) from error
             self.run.sound += len(frame)
+            self.run.checksum = checksum
             self.run.add(record)
 
     def settle(self, state: State, record: AnyRecord | None = None) -> None:
@@ -128,7 +131,7 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
     """
     path = spool.paths.run(run_id, state)
     try:
-        descriptor = os.open(path, system.READ_APPEND)
+        descriptor = open_file(path, system.READ_APPEND)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -139,10 +142,12 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
     try:
         if not system.try_lock(descriptor) or not is_same(descriptor, path):
             return None
-        run = reader.parse(run_id, reader.read_all(descriptor))
+        run, content = reader.load(run_id, descriptor)
         if run is None or run.end is None:
             raise RunCorrupt(f"Run {run_id} is damaged: its file ends too early.")
-        if run.sound < os.fstat(descriptor).st_size:
+        if b"\0" in content[run.sound :]:
+            _mend(path, run, os.fstat(descriptor).st_mtime)
+        if run.sound < len(content):
             # A flusher died while it wrote to the journal: what it was about to do it has not done.
             os.ftruncate(descriptor, run.sound)
         keep = True
@@ -152,6 +157,21 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
     finally:
         if not keep:
             os.close(descriptor)
+
+
+def _mend(path: str, run: RunRecord, modified: float) -> None:
+    """Journals, over what a power cut made of the journal's end, that it may have told of a post."""
+    record = Posting(place="", moment=Moment(at=datetime.fromtimestamp(modified, UTC)))
+    frame, checksum = frames.encode([record], run.checksum)
+    descriptor = os.open(path, system.READ_APPEND & ~os.O_APPEND)
+    try:
+        os.lseek(descriptor, run.sound, os.SEEK_SET)
+        write_all(descriptor, frame)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    run.add(record)
+    run.sound, run.checksum = run.sound + len(frame), checksum
 
 
 def quarantine(spool: Spool, run_id: str, state: State) -> None:

@@ -1,14 +1,21 @@
-"""Owns the frames of a run's file: each `crc32-hex, space, one JSON line`, written by one `write()`."""
+"""Owns the frames of a run's file: each `crc32-hex, space, one JSON line`, written by one `write()`.
+
+The checksum of a frame goes on from that of the frame before it, so a frame that is missing, doubled or another run's
+shows like one that was changed.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from zlib import crc32
 
 import msgspec
 
 from nxtrack.spool.records import AnyRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AnyRecord).decode
@@ -26,22 +33,33 @@ class Frames(NamedTuple):
             its last `write()`, so what it was about to do it has not done.
         damaged: A whole line is no sound frame: something changed the file after it was written.
         newer: A sound frame holds a record that this version does not know.
+        checksum: The last frame's, which the next one goes on from; 0 before the first.
     """
 
     records: list[AnyRecord]
     sound: int
     damaged: bool
     newer: bool = False
+    checksum: int = 0
 
 
-def encode(record: AnyRecord) -> bytes:
-    """Returns the frame of a record, newline included."""
-    try:
-        body = _encode(record)
-    except UnicodeEncodeError:
-        # Text that JSON cannot carry, such as a file name of unusual bytes in an error message.
-        body = _encode(_speakable(record))
-    return b"%08x %b\n" % (crc32(body), body)
+def encode(records: Iterable[AnyRecord], checksum: int = 0) -> tuple[bytes, int]:
+    """Returns the frames of records, newlines included, and the last one's checksum.
+
+    Args:
+        records: What the frames shall hold.
+        checksum: That of the frame that they follow.
+    """
+    frames: list[bytes] = []
+    for record in records:
+        try:
+            body = _encode(record)
+        except UnicodeEncodeError:
+            # Text that JSON cannot carry, such as a file name of unusual bytes in an error message.
+            body = _encode(_speakable(record))
+        checksum = crc32(body, checksum)
+        frames.append(b"%08x %b\n" % (checksum, body))
+    return b"".join(frames), checksum
 
 
 def decode(content: bytes) -> Frames:
@@ -49,10 +67,12 @@ def decode(content: bytes) -> Frames:
     sound = content.rfind(b"\n") + 1
     records: list[AnyRecord] = []
     damaged = newer = False
+    checksum = 0
     for line in content[:sound].split(b"\n")[:-1]:
-        if not _is_sound(line):
+        if not _is_sound(line, checksum):
             damaged = True
             continue
+        checksum = crc32(line[9:], checksum)
         try:
             records.append(_record(line[9:]))
         except RecursionError:
@@ -61,11 +81,12 @@ def decode(content: bytes) -> Frames:
             newer = True
     # A last frame that is whole but for its newline was not torn: what it announced may have been done.
     torn = content[sound:]
-    return Frames(records, sound, damaged or _is_sound(torn) or _is_sound(torn[:-1]), newer)
+    damaged = damaged or _is_sound(torn, checksum) or _is_sound(torn[:-1], checksum)
+    return Frames(records, sound, damaged, newer, checksum)
 
 
-def _is_sound(line: bytes) -> bool:
-    return line[8:9] == b" " and b"%08x" % crc32(line[9:]) == line[:8]
+def _is_sound(line: bytes, checksum: int) -> bool:
+    return line[8:9] == b" " and b"%08x" % crc32(line[9:], checksum) == line[:8]
 
 
 def _record(body: bytes) -> AnyRecord:

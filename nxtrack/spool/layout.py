@@ -5,12 +5,14 @@
 <spool>/quarantine/              what was damaged, as it was found
 <spool>/lost                     how many runs could not be recorded
 <spool>/recovery.lock            held by who recovers
+<spool>/size, <spool>/reserve    see `room`
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import Literal, NamedTuple, get_args
 
 from nxtrack.errors import SpoolUnavailable
@@ -20,8 +22,11 @@ from nxtrack.spool.system import check_private
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
 """`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
 
-NO_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR})
-"""What the system says of a name that is none, a link or a folder; anything else that stops us may pass."""
+NO_FILE = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})
+"""What is said of a name that is none, a link, a folder or a socket; anything else that stops us may pass."""
+
+LARGEST_FILE = 1 << 30
+"""Bytes of the largest file that can be a run's own: its large payloads stand in files of their own."""
 
 STATES: tuple[State, ...] = get_args(State)
 
@@ -41,6 +46,11 @@ class Layout(NamedTuple):
     def payload(self, name: str) -> str:
         """Returns the path of a sidecar."""
         return f"{self.payloads}{os.sep}{name}"
+
+    @property
+    def recovery_lock(self) -> str:
+        """The path of the file that is locked by who recovers."""
+        return f"{self.root}{os.sep}recovery.lock"
 
     def log(self, run_id: str) -> str:
         """Returns the path of a run's log."""
@@ -69,6 +79,19 @@ def prepare(paths: Layout) -> None:
                 check_private(folder)
     except OSError as error:
         raise SpoolUnavailable(f"The spool {paths.root} cannot be used: {reason(error)}.") from error
+
+
+def open_file(path: str, flags: int) -> int:
+    """Opens a file of the spool; whatever else somebody put in its place is refused, and waited for by nobody.
+
+    Raises:
+        OSError: It cannot be opened, or is no file: then its `errno` is one of `NO_FILE`.
+    """
+    descriptor = os.open(path, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EISDIR, "Is no file")
+    return descriptor
 
 
 def reason(error: OSError) -> str:

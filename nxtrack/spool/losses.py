@@ -1,18 +1,12 @@
-"""Owns the count of runs that could not be recorded.
-
-The count has a fixed width and is overwritten in place, so that it can still be written when the disk is full.
-"""
+"""Owns the count of runs that could not be recorded."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 
-from nxtrack.spool import system
+from nxtrack.spool import counter
 
-_WIDTH = 20
-_PATIENCE_MS = 20
 _lock = threading.Lock()
 _unwritten: dict[str, int] = {}
 
@@ -27,14 +21,7 @@ def prepare(root: str) -> None:
     Raises:
         OSError: It cannot be made.
     """
-    try:
-        descriptor = os.open(_path(root), system.CREATE & ~os.O_APPEND, 0o600)
-    except FileExistsError:
-        return
-    try:
-        os.write(descriptor, b"0".zfill(_WIDTH))
-    finally:
-        os.close(descriptor)
+    counter.prepare(_path(root))
 
 
 def add(root: str, number: int = 1, *, create: bool = False) -> int:
@@ -51,7 +38,7 @@ def add(root: str, number: int = 1, *, create: bool = False) -> int:
     with _lock:
         waiting = _unwritten.get(root, 0) + number
         try:
-            total = _write(root, waiting, create=create) if waiting else read(root)
+            total = counter.add(_path(root), waiting, create=create) if waiting else read(root)
         except OSError:
             _unwritten[root] = waiting
             return waiting
@@ -66,28 +53,7 @@ def remembered(root: str) -> bool:
 
 def read(root: str) -> int:
     """Returns how many runs could not be recorded, as the counter tells."""
-    try:
-        with open(_path(root), "rb") as file:  # noqa: PTH123
-            return int(file.read(_WIDTH) or 0)
-    except (OSError, ValueError):
-        return 0
-
-
-def _write(root: str, number: int, *, create: bool) -> int:
-    flags = system.READ_APPEND & ~os.O_APPEND | (os.O_CREAT if create else 0)
-    descriptor = os.open(_path(root), flags, 0o600)
-    try:
-        for _ in range(_PATIENCE_MS):
-            if system.try_lock(descriptor):
-                break
-            time.sleep(0.001)
-        text = os.read(descriptor, _WIDTH)
-        total = (int(text) if text.isdigit() else 0) + number
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, b"%020d" % total)
-        return total
-    finally:
-        os.close(descriptor)
+    return counter.read(_path(root)) or 0
 
 
 def forget() -> None:

@@ -11,12 +11,14 @@ import msgspec
 
 from nxtrack.errors import RunCorrupt, RunNewer
 from nxtrack.spool import frames
+from nxtrack.spool.layout import LARGEST_FILE
 from nxtrack.spool.records import (
     Absent,
     Artefact,
     Asset,
     End,
     Input,
+    Logged,
     Metric,
     Output,
     Posted,
@@ -44,17 +46,20 @@ class RunRecord:
         end: How it ended; None while it runs, or when its process died.
         metrics: All values in the order they were logged.
         assets: Encoded assets in the order they were logged.
+        logged: What its log held when it ended; None if it had none, or is not known.
         uploads: Artefacts in the object store.
         posting: The run was posted, and no outcome is known.
         posted: The platform took it.
         rejected: The platform will not take it.
         sound: Bytes of the file up to its last sound frame.
+        checksum: That of its last sound frame, which the next one goes on from.
     """
 
     start: Start
     input: Input | None = None
     output: Output | None = None
     end: End | None = None
+    logged: Logged | None = None
     metrics: list[Metric] = field(default_factory=list[Metric])
     assets: list[msgspec.Raw] = field(default_factory=list[msgspec.Raw])
     uploads: dict[Artefact, Uploaded] = field(default_factory=dict[Artefact, Uploaded])
@@ -62,6 +67,7 @@ class RunRecord:
     posted: Posted | None = None
     rejected: Rejected | None = None
     sound: int = 0
+    checksum: int = 0
 
     @singledispatchmethod
     def add(self, record: AnyRecord) -> None:
@@ -70,7 +76,8 @@ class RunRecord:
 
     @add.register
     def _(self, record: Start) -> None:
-        raise RunCorrupt(f"Run {record.id} starts twice.")
+        del record
+        raise RunCorrupt(f"Run {self.start.id} is damaged: it starts twice.")
 
     @add.register
     def _(self, record: Update) -> None:
@@ -88,6 +95,10 @@ class RunRecord:
     @add.register
     def _(self, record: End) -> None:
         self.end = record
+
+    @add.register
+    def _(self, record: Logged) -> None:
+        self.logged = record
 
     @add.register
     def _(self, record: Metric) -> None:
@@ -138,6 +149,19 @@ def read_all(descriptor: int) -> bytes:
     return b"".join(chunks)
 
 
+def load(run_id: str, descriptor: int) -> tuple[RunRecord | None, bytes]:
+    """Reads an open run's file; returns what it tells, see `parse`, and its content.
+
+    Raises:
+        RunCorrupt: The file was changed after it was written, is none of this run, or larger than any.
+        RunNewer: A newer version of nxtrack wrote it.
+    """
+    if os.fstat(descriptor).st_size > LARGEST_FILE:
+        raise RunCorrupt(f"Run {run_id} is damaged: its file is larger than any run's.")
+    content = read_all(descriptor)
+    return parse(run_id, content), content
+
+
 def parse(run_id: str, content: bytes) -> RunRecord | None:
     """Reads the content of a run's file.
 
@@ -148,17 +172,17 @@ def parse(run_id: str, content: bytes) -> RunRecord | None:
         RunCorrupt: The file was changed after it was written, or is none of this run.
         RunNewer: A newer version of nxtrack wrote it.
     """
-    records, sound, damaged, newer = frames.decode(content)
-    if newer and not damaged:
+    found = frames.decode(content)
+    if found.newer and not found.damaged:
         raise RunNewer(f"Run {run_id} was written by a newer nxtrack: flush it with that one; it is kept.")
-    if damaged:
+    if found.damaged:
         raise RunCorrupt(f"Run {run_id} is damaged: a frame of its file does not match its checksum.")
-    if not records:
+    if not found.records:
         return None
-    start = records[0]
+    start = found.records[0]
     if not isinstance(start, Start) or start.id != run_id:
         raise RunCorrupt(f"Run {run_id} is damaged: its file does not begin with its start.")
-    run = RunRecord(start, sound=sound)
-    for record in records[1:]:
+    run = RunRecord(start, sound=found.sound, checksum=found.checksum)
+    for record in found.records[1:]:
         run.add(record)
     return run

@@ -1,8 +1,8 @@
 """Owns the record format: what the frames of a run's file say.
 
-A run's file holds, in this order: `start`, `input`, then `update`, `metric` and `asset` as they come, then `output`
-and `end`; after that delivery's journal: `uploaded`, `posting`, `posted`, `refused`, `absent`, `retried`. Of records
-that set the same thing the last one counts.
+A run's file holds, in this order: `start`, `input`, then `update`, `metric` and `asset` as they come, then `logged`,
+`output` and `end`; after that delivery's journal: `uploaded`, `posting`, `unsent`, `absent`, `posted`, `rejected`,
+`retried`. Of records that set the same thing the last one counts.
 """
 
 from __future__ import annotations
@@ -140,6 +140,16 @@ class Asset(Record, tag="asset"):
     data: msgspec.Raw
 
 
+class Logged(Record, tag="logged"):
+    """What the run's log held when the run ended: its first bytes, and their CRC-32.
+
+    What stands behind them was written later, by a child process say.
+    """
+
+    size: int
+    crc: int
+
+
 class End(Record, tag="end"):
     """The last frame of the tracked process, or of the recovery that speaks for a dead one.
 
@@ -172,7 +182,11 @@ class Uploaded(Record, tag="uploaded"):
 
 
 class Posting(Record, tag="posting"):
-    """The run is about to be posted: from here on, no outcome means that it may have been."""
+    """The run is about to be posted: from here on, no outcome means that it may have been.
+
+    Attributes:
+        place: Endpoint and application that it is posted to; empty when that is not known any more.
+    """
 
     place: str
     moment: Moment
@@ -215,6 +229,7 @@ AnyRecord = (
     | Output
     | Metric
     | Asset
+    | Logged
     | End
     | Uploaded
     | Posting

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nxtrack.errors import RunCorrupt, RunNewer, SpoolError, SpoolUnavailable
-from nxtrack.spool import claims, frames, layout, owner, reader, system
+from nxtrack.spool import artefacts, claims, frames, layout, owner, reader, system
 from nxtrack.spool.layout import STATES
-from nxtrack.spool.writer import write_all
+from nxtrack.spool.store import LOCK_FILE
+from nxtrack.spool.writer import append_whole, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,6 +27,9 @@ NEWBORN_SECONDS = 60
 """A run's file without its first frame is left alone for so long: its process may be about to write it."""
 
 _PATIENCE_SECONDS = 5.0
+
+_TORN_START = re.compile(rb"[0-9a-f]{1,8}\Z|[0-9a-f]{8} [^\0]*\Z")
+"""What a process leaves of its first frame when it dies while it writes it; a power cut may leave zeros."""
 
 
 @dataclass(slots=True)
@@ -63,7 +69,7 @@ def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
     names = layout.names(spool.paths, "active")
     if not names:
         return report
-    with _alone(spool.paths.root) as alone:
+    with _alone(spool) as alone:
         for run_id, _ in names if alone else ():
             try:
                 _recover_one(spool, run_id, report, other_hosts=other_hosts)
@@ -81,14 +87,12 @@ def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
 
 def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bool) -> None:
     path = spool.paths.run(run_id, "active")
+    descriptor = _open(spool, run_id, path)
+    if descriptor is None:
+        return
     try:
-        descriptor = os.open(path, system.READ_APPEND)
-    except FileNotFoundError:
-        return  # It ended by itself while we looked.
-    try:
-        content = reader.read_all(descriptor)
         try:
-            run = reader.parse(run_id, content)
+            run, content = reader.load(run_id, descriptor)
         except RunNewer:
             raise
         except RunCorrupt:
@@ -97,7 +101,7 @@ def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bo
                 raise
             return
         if run is None:
-            _recover_unborn(spool, run_id, descriptor)
+            _recover_unborn(spool, run_id, descriptor, content)
             return
         if owner.is_foreign(run.start.owner) and not other_hosts:
             report.elsewhere += 1
@@ -115,39 +119,71 @@ def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bo
         os.close(descriptor)
 
 
+def _open(spool: Spool, run_id: str, path: str) -> int | None:
+    try:
+        return layout.open_file(path, system.READ_APPEND)
+    except FileNotFoundError:
+        return None  # It ended by itself while we looked.
+    except OSError as error:
+        if error.errno not in layout.NO_FILE:
+            raise
+        claims.quarantine(spool, run_id, "active")
+        raise RunCorrupt(f"Run {run_id} is damaged: it {layout.reason(error)}.") from error
+
+
 def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None:
     paths, run_id = spool.paths, run.start.id
-    ending = b"" if run.end else frames.encode(spool.obituary(run, descriptor))
+    ending = b"" if run.end else _ending(spool, run, descriptor)
     active, ready = paths.run(run_id, "active"), paths.run(run_id, "ready")
     if any(os.path.lexists(paths.run(run_id, state)) for state in STATES if state != "active"):
         os.unlink(active)  # noqa: PTH108  (a recovery before this one died right after it had made the copy below)
     elif locked:
         os.ftruncate(descriptor, run.sound)
-        write_all(descriptor, ending)
+        spool.room.insist(lambda: append_whole(descriptor, ending))
         os.fsync(descriptor)
         os.rename(active, ready)  # noqa: PTH104
     else:
         # A child process that outlived the run's keeps its file locked for ever: deliver from a copy without a lock.
         # It is made among the payloads, so that it leaves with them should this process die now.
         copy = paths.payload(f"{run_id}.copy")
-        with suppress(FileNotFoundError):
-            os.unlink(copy)  # noqa: PTH108
-        target = os.open(copy, system.CREATE, 0o600)
-        try:
-            write_all(target, reader.read_all(descriptor)[: run.sound] + ending)
-            os.fsync(target)
-        finally:
-            os.close(target)
+        content = reader.read_all(descriptor)[: run.sound] + ending
+        spool.room.insist(lambda: _write_copy(copy, content))
         os.rename(copy, ready)  # noqa: PTH104
         os.unlink(active)  # noqa: PTH108
     system.sync_folder(paths.runs)
 
 
-def _recover_unborn(spool: Spool, run_id: str, descriptor: int) -> None:
-    """Removes a run of which not even the first frame was written: its solver was never called."""
+def _ending(spool: Spool, run: RunRecord, descriptor: int) -> bytes:
+    """Returns what the process would have written last: how its run ended, and what its log holds."""
+    logged = artefacts.logged(spool.paths, run.start.id)
+    end = spool.obituary(run, descriptor)
+    ending, _ = frames.encode([end] if logged is None else [logged, end], run.checksum)
+    return ending
+
+
+def _write_copy(path: str, content: bytes) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+    target = os.open(path, system.CREATE, 0o600)
+    try:
+        write_all(target, content)
+        os.fsync(target)
+    finally:
+        os.close(target)
+
+
+def _recover_unborn(spool: Spool, run_id: str, descriptor: int, content: bytes) -> None:
+    """Removes a run of which not even the first frame was written: its solver was never called.
+
+    Raises:
+        RunCorrupt: There was more of it once.
+    """
     age = time.time() - os.fstat(descriptor).st_mtime
     if 0 <= age < NEWBORN_SECONDS or not _try_lock(descriptor):
         return
+    if os.path.lexists(spool.paths.log(run_id)) or (content and not _TORN_START.match(content)):
+        claims.quarantine(spool, run_id, "active")
+        raise RunCorrupt(f"Run {run_id} is damaged: its file does not begin with its start.")
     with suppress(FileNotFoundError):
         os.unlink(spool.paths.run(run_id, "active"))  # noqa: PTH108
 
@@ -160,9 +196,10 @@ def _try_lock(descriptor: int) -> bool:
 
 
 @contextmanager
-def _alone(root: str) -> Generator[bool]:
+def _alone(spool: Spool) -> Generator[bool]:
+    root = spool.root
     try:
-        descriptor = os.open(f"{root}{os.sep}recovery.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = spool.room.insist(partial(os.open, spool.paths.recovery_lock, LOCK_FILE, 0o600))
     except OSError as error:
         raise SpoolUnavailable(f"The spool {root} cannot be recovered: {layout.reason(error)}.") from error
     try:

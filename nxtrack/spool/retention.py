@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import claims, ids, layout
 from nxtrack.spool.records import Retried, now
+from nxtrack.spool.room import Pruned, listed, measure, remove, sidecars_of
 
 if TYPE_CHECKING:
     from nxtrack.spool.layout import State
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
 
 _ORPHAN_SECONDS = 24 * 3600
 """A sidecar without a run is left for a day: its run may be about to begin, or its process to end."""
-
-
-@dataclass(slots=True)
-class Pruned:
-    """What was removed, or would be.
-
-    Attributes:
-        runs: Number of runs.
-        size: Bytes of their files, and of files that no run names.
-    """
-
-    runs: int = 0
-    size: int = 0
 
 
 def prune(spool: Spool, *, older_than: float = 0.0, rejected: bool = False, dry_run: bool = False) -> Pruned:
@@ -50,41 +36,19 @@ def prune(spool: Spool, *, older_than: float = 0.0, rejected: bool = False, dry_
     spool.check()
     states: tuple[State, ...] = ("synced", "rejected") if rejected else ("synced",)
     try:
-        return _prune(spool, states, time.time() - older_than, dry_run=dry_run)
+        pruned = _prune(spool, states, time.time() - older_than, dry_run=dry_run)
     except OSError as error:
         raise SpoolUnavailable(f"The spool {spool.root} cannot be pruned: {layout.reason(error)}.") from error
-
-
-def make_room(spool: Spool, most: int) -> Pruned:
-    """Removes synced runs, oldest first, until the spool holds at most `most` bytes, or no synced run.
-
-    Raises:
-        SpoolRefused: The spool is somebody else's, or others may write to it.
-        SpoolUnavailable: It cannot be read or written.
-    """
-    report = Pruned()
-    excess = spool.summary().size - most
-    if excess <= 0:
-        return report
-    paths = spool.paths
-    try:
-        sidecars = _sidecars(spool)
-        runs = layout.names(paths)
-        active = {run_id for run_id, state in runs if state == "active"}
-        for run_id, state in runs:
-            if report.size >= excess:
-                break
-            if state == "synced" and run_id not in active:
-                report.size += _remove([*sidecars.get(run_id, []), paths.run(run_id, state)], dry_run=False)
-                report.runs += 1
-    except OSError as error:
-        raise SpoolUnavailable(f"The spool {spool.root} cannot be pruned: {layout.reason(error)}.") from error
-    return report
+    if not dry_run:
+        spool.room.prepare()
+        spool.room.measured(measure(spool.paths))
+    return pruned
 
 
 def _prune(spool: Spool, states: tuple[State, ...], deadline: float, *, dry_run: bool) -> Pruned:
-    paths, report = spool.paths, Pruned()
-    sidecars = _sidecars(spool)
+    paths = spool.paths
+    number = size = 0
+    sidecars = sidecars_of(spool.paths)
     runs = layout.names(paths)
     # What recovery has made a copy of and not yet removed: without the copy it would make another.
     active = {run_id for run_id, state in runs if state == "active"}
@@ -102,27 +66,35 @@ def _prune(spool: Spool, states: tuple[State, ...], deadline: float, *, dry_run:
             if claimed is None:
                 continue
             try:
-                report.size += _remove(files, dry_run=dry_run)
+                size += remove(files, dry_run=dry_run)
             finally:
                 claimed.release()
         else:
-            report.size += _remove(files, dry_run=dry_run)
-        report.runs += 1
-    report.size += _prune_orphans(spool, sidecars, dry_run=dry_run)
-    return report
+            size += remove(files, dry_run=dry_run)
+        number += 1
+    size += _prune_orphans(spool, sidecars, dry_run=dry_run)
+    return Pruned(number, size)
 
 
 def _prune_orphans(spool: Spool, sidecars: dict[str, list[str]], *, dry_run: bool) -> int:
     paths, size, now_seconds = spool.paths, 0, time.time()
     # Sidecars of a damaged run are what can be saved of it, for as long as it is kept.
-    damaged = {name.partition(".")[0] for name in _names(paths.quarantine)}
+    damaged = {name.partition(".")[0] for name in listed(paths.quarantine)}
     for run_id in sidecars.keys() - damaged:
         if any(os.path.lexists(paths.run(run_id, state)) for state in layout.STATES):
             continue  # It changed its state while the folder was listed.
         files = sidecars[run_id]
         old = [path for path in files if now_seconds - _modified(path, now_seconds) > _ORPHAN_SECONDS]
-        size += _remove(old, dry_run=dry_run)
+        size += remove(old, dry_run=dry_run)
     return size
+
+
+def drop(spool: Spool, run_id: str) -> None:
+    """Removes a synced run whose room is needed; what cannot be removed stays."""
+    paths = spool.paths
+    with suppress(OSError):
+        sidecars = [paths.payload(name) for name in listed(paths.payloads) if name.startswith(run_id)]
+        remove([*sidecars, paths.run(run_id, "synced")])
 
 
 def retry(spool: Spool, run_id: str) -> bool:
@@ -140,29 +112,6 @@ def retry(spool: Spool, run_id: str) -> bool:
         return False
     claimed.settle("ready", Retried(at=now()))
     return True
-
-
-def _sidecars(spool: Spool) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for name in _names(spool.paths.payloads):
-        found[name.partition(".")[0]].append(spool.paths.payload(name))
-    return found
-
-
-def _names(folder: str) -> list[str]:
-    with suppress(FileNotFoundError):
-        return os.listdir(folder)  # noqa: PTH208
-    return []
-
-
-def _remove(paths: list[str], *, dry_run: bool) -> int:
-    size = 0
-    for path in paths:
-        with suppress(FileNotFoundError):
-            size += os.lstat(path).st_size
-            if not dry_run:
-                os.unlink(path)  # noqa: PTH108
-    return size
 
 
 def _modified(path: str, default: float) -> float:

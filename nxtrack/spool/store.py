@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from nxtrack.errors import RunCorrupt, RunNotFound, SpoolUnavailable
-from nxtrack.spool import artefacts, ids, layout, losses, owner, reader, system, writer
+from nxtrack.spool import artefacts, ids, layout, losses, owner, reader, room, system, writer
 from nxtrack.spool.layout import STATES, State
 from nxtrack.spool.records import End, Input
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nxtrack.spool.reader import RunRecord
     from nxtrack.spool.records import Artefact, Start
     from nxtrack.spool.writer import Content, RunWriter
+
+LOCK_FILE = system.READ_APPEND | os.O_CREAT
 
 DIED = "process died: killed while solving"
 """`error_message` of a run whose process was killed."""
@@ -69,16 +71,24 @@ class Spool:
 
     Attributes:
         root: The folder.
+        room: How full it is.
     """
 
     def __init__(self, root: str) -> None:
         """Looks at nothing yet; the folder is made when the first run begins."""
         self.root = root
         self.paths = layout.layout(root)
+        self.room = room.Room(self.paths)
         self._prepared = False
 
     def begin(
-        self, start: Start, content: Content | None, durability: Durability, *, max_log: int | None = None
+        self,
+        start: Start,
+        content: Content | None,
+        durability: Durability,
+        *,
+        max_log: int | None = None,
+        max_spool: int | None = None,
     ) -> RunWriter:
         """Records that a run begins, with its input, before its solver is called.
 
@@ -87,27 +97,32 @@ class Spool:
             content: Its input, or None when it has none.
             durability: What `RunWriter.finish` promises.
             max_log: Bytes its log may take, or None for no limit.
+            max_spool: Bytes that the spool may hold, or None for no limit.
 
         Raises:
+            SpoolFull: It holds more than it may, and all of it waits for delivery.
             SpoolRefused: The spool is somebody else's, or others may write to it.
             SpoolUnavailable: It cannot be written; nothing of the run is left behind.
         """
         if not self._prepared:
             self.prepare()
+        if max_spool is not None:
+            self.room.admit(max_spool)
         try:
             return self._begin(start, content, durability, max_log)
         except FileNotFoundError:
             # The folder was there and is gone: somebody cleaned up.
             self.prepare()
         except OSError as error:
-            raise SpoolUnavailable(layout.reason(error)) from error
+            if not self.room.relieve(error):
+                raise SpoolUnavailable(layout.reason(error)) from error
         try:
             return self._begin(start, content, durability, max_log)
         except OSError as error:
             raise SpoolUnavailable(layout.reason(error)) from error
 
     def _begin(self, start: Start, content: Content | None, durability: Durability, max_log: int | None) -> RunWriter:
-        run = writer.RunWriter(self.paths, start.id, durability, max_log)
+        run = writer.RunWriter(self.paths, start.id, durability, max_log, told=self.room.wrote)
         try:
             if not run.locked:
                 start = structs.replace(start, unlocked=True)
@@ -119,7 +134,7 @@ class Spool:
             run.discard()
             raise
         if losses.remembered(self.root):
-            losses.add(self.root, 0)
+            losses.add(self.root, 0, create=True)
         return run
 
     def prepare(self) -> None:
@@ -133,6 +148,9 @@ class Spool:
         layout.prepare(self.paths)
         with suppress(OSError):  # It is made when something is lost, then.
             losses.prepare(self.root)
+        with suppress(OSError):  # as above, and while there are inodes
+            os.close(os.open(self.paths.recovery_lock, LOCK_FILE, 0o600))
+        self.room.prepare()
         self._prepared = True
 
     def count_lost(self) -> int:
@@ -175,12 +193,11 @@ class Spool:
     def died(self, run_id: str) -> bool:
         """Says whether an active run's process has died. Takes its lock only for the blink of an eye."""
         try:
-            descriptor = os.open(self.paths.run(run_id, "active"), system.READ_APPEND)
+            descriptor = layout.open_file(self.paths.run(run_id, "active"), system.READ_APPEND)
         except OSError:
             return False
         try:
-            content = reader.read_all(descriptor)
-            run = reader.parse(run_id, content)
+            run, _ = reader.load(run_id, descriptor)
             if run is None or owner.is_foreign(run.start.owner):
                 return False
             return (not run.start.unlocked and system.try_lock(descriptor)) or owner.is_gone(run.start.owner)
@@ -209,14 +226,18 @@ class Spool:
         Raises:
             RunNotFound: It is gone, or another process just changed its state.
             RunCorrupt: Its file is damaged.
+            SpoolUnavailable: Its file cannot be opened now.
         """
         state: State = "active" if entry.died else entry.state
         try:
-            descriptor = os.open(self.paths.run(entry.run_id, state), system.READ)
-        except OSError as error:
+            descriptor = layout.open_file(self.paths.run(entry.run_id, state), system.READ)
+        except FileNotFoundError as error:
             raise RunNotFound(f"Run {entry.run_id} is no longer {state}.") from error
+        except OSError as error:
+            kind = RunCorrupt if error.errno in layout.NO_FILE else SpoolUnavailable
+            raise kind(f"Run {entry.run_id} cannot be read: {layout.reason(error)}.") from error
         try:
-            run = reader.parse(entry.run_id, reader.read_all(descriptor))
+            run, _ = reader.load(entry.run_id, descriptor)
             if run is None:
                 raise RunCorrupt(f"Run {entry.run_id} was never begun.")
             if entry.died:
@@ -274,7 +295,7 @@ class Spool:
             counts[entry.state] += 1
             died += entry.died
             oldest.setdefault(entry.state, entry.run_id)
-        sizes = [_sizes(folder) for folder in self.paths[1:]]
+        sizes = [room.folder_size(folder) for folder in self.paths[1:]]
         ready, active = oldest.get("ready"), oldest.get("active")
         return Summary(
             counts=counts,
@@ -285,21 +306,6 @@ class Spool:
             oldest_ready=ids.time_of(ready) if ready else None,
             oldest_active=ids.time_of(active) if active else None,
         )
-
-
-def _sizes(folder: str) -> tuple[int, int]:
-    number = size = 0
-    try:
-        with os.scandir(folder) as found:
-            for file in found:
-                with suppress(FileNotFoundError):  # It was pruned, or changed its state, while we looked.
-                    size += file.stat(follow_symlinks=False).st_size
-                    number += 1
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise SpoolUnavailable(f"The spool's folder {folder} cannot be read: {layout.reason(error)}.") from error
-    return number, size
 
 
 @cache

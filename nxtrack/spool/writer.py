@@ -14,8 +14,12 @@ import msgspec
 from nxtrack.errors import SpoolUnavailable, SpoolUnsafe
 from nxtrack.spool import frames, system
 from nxtrack.spool.layout import reason
+from nxtrack.spool.reader import read_all
+from nxtrack.spool.records import Logged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nxtrack.settings import Durability
     from nxtrack.spool.layout import Layout
     from nxtrack.spool.records import AnyRecord, Input, Output, Status
@@ -24,6 +28,10 @@ INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
 
 _live: dict[int, RunWriter] = {}
+
+
+def _nobody(_size: int) -> None:
+    """Takes no note."""
 
 
 class Content(NamedTuple):
@@ -79,6 +87,8 @@ class RunWriter:
     """
 
     __slots__ = (
+        "_appending",
+        "_checksum",
         "_descriptor",
         "_durability",
         "_lock",
@@ -87,14 +97,26 @@ class RunWriter:
         "_paths",
         "_room",
         "_sidecars",
+        "_told",
+        "_waiting",
+        "_written",
         "detached",
         "locked",
         "log_cut",
         "run_id",
     )
 
-    def __init__(self, paths: Layout, run_id: str, durability: Durability, max_log: int | None = None) -> None:
+    def __init__(
+        self,
+        paths: Layout,
+        run_id: str,
+        durability: Durability,
+        max_log: int | None = None,
+        told: Callable[[int], None] = _nobody,
+    ) -> None:
         """Creates and locks the run's file; its log takes `max_log` bytes, or any number.
+
+        `told` is called once, with the bytes that were written for the run, when it is let go.
 
         Raises:
             OSError: It cannot be created.
@@ -109,6 +131,11 @@ class RunWriter:
         # file of the user's. Reentrant, as a signal handler may log while its own thread does.
         self._lock = threading.RLock()
         self._log = -1
+        self._checksum: int | None = 0
+        self._waiting: list[AnyRecord] = []
+        self._appending = False
+        self._told = told
+        self._written = 0
         self._sidecars: list[str] = []
         self._numbers = count()
         self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
@@ -123,11 +150,29 @@ class RunWriter:
         Raises:
             OSError: They cannot be written; the file stands as before.
         """
-        data = b"".join(map(frames.encode, records))
         with self._lock:
             if self._descriptor < 0:
                 return
-            append_whole(self._descriptor, data)
+            self._waiting += records
+            if self._appending:
+                return  # This is a signal handler amid an append of its own thread, which takes these along.
+            self._appending = True
+            try:
+                while self._waiting:
+                    batch, self._waiting = self._waiting, []
+                    self._append(batch)
+            finally:
+                self._appending = False
+
+    def _append(self, batch: list[AnyRecord]) -> None:
+        # Unknown until the frames stand: what interrupts us, a Ctrl-C say, may do so on either side of the write.
+        checksum, self._checksum = self._checksum, None
+        if checksum is None:
+            checksum = frames.decode(read_all(self._descriptor)).checksum
+        data, checksum = frames.encode(batch, checksum)
+        append_whole(self._descriptor, data)
+        self._checksum = checksum
+        self._written += len(data)
 
     def payload(self, kind: type[Input | Output], content: Content) -> Input | Output:
         """Returns the record of a payload; a large one is written to a sidecar first.
@@ -165,7 +210,7 @@ class RunWriter:
                 return
             try:
                 if self._log < 0:
-                    self._log = os.open(self._paths.log(self.run_id), system.CREATE, 0o600)
+                    self._log = self._create(self._paths.log(self.run_id))
                 write_all(self._log, data)
             except OSError as error:
                 self.log_cut = reason(error)
@@ -185,7 +230,7 @@ class RunWriter:
         with self._lock:
             if self._descriptor < 0:
                 return
-            self.append(*records)
+            self.append(*self._logged(), *records)
             paths, durable = self._paths, self._durability == "power"
             try:
                 if durable:
@@ -214,6 +259,9 @@ class RunWriter:
         with self._lock:
             descriptors = self._log, self._descriptor
             self._log = self._descriptor = -1
+            written, self._written = self._written, 0
+        if written:
+            self._told(written)
         for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
@@ -232,11 +280,21 @@ class RunWriter:
         """Lets go of the run in a forked child, whose copy of the lock may be held for ever."""
         self._lock = threading.RLock()
         self.detached = True
+        self._told = _nobody  # The parent tells what it wrote.
         self.close()
+
+    def _create(self, path: str) -> int:
+        try:
+            return os.open(path, system.CREATE, 0o600)
+        except FileNotFoundError:
+            # The folder was there when the spool was made: somebody cleaned up.
+            with suppress(FileExistsError):
+                os.mkdir(self._paths.payloads, 0o700)  # noqa: PTH102
+            return os.open(path, system.CREATE, 0o600)
 
     def _write_sidecar(self, name: str, data: bytes) -> None:
         path = self._paths.payload(name)
-        descriptor = os.open(path, system.CREATE, 0o600)
+        descriptor = self._create(path)
         try:
             try:
                 write_all(descriptor, data)
@@ -248,6 +306,17 @@ class RunWriter:
                 os.unlink(path)  # noqa: PTH108
             raise
         self._sidecars.append(name)
+        self._written += len(data)
+
+    def _logged(self) -> tuple[Logged, ...]:
+        """Returns what the log holds. It is read again, as what signal handlers log may stand in any order."""
+        size = crc = 0
+        if self._log >= 0:
+            os.lseek(self._log, 0, os.SEEK_SET)
+            while chunk := os.read(self._log, 1 << 20):
+                size, crc = size + len(chunk), crc32(chunk, crc)
+        self._written += size
+        return (Logged(size=size, crc=crc),) if size else ()
 
     def _sync(self) -> None:
         for name in self._sidecars:

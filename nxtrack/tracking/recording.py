@@ -108,8 +108,9 @@ class Recording:
             options=option_texts(run.options, plan.redaction),
             batch_experiment_id=plan.batch_experiment_id,
         )
+        chosen = self._settings
         run.writer = self._spool.begin(
-            start, self._input(run_input), self._settings.durability, max_log=self._settings.max_log
+            start, self._input(run_input), chosen.durability, max_log=chosen.max_log, max_spool=chosen.max_spool
         )
         capture = plan.capture or self._settings.capture
         if capture == "fd":

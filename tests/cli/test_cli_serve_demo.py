@@ -7,8 +7,8 @@ import re
 import signal
 import socket
 import urllib.request
-from pathlib import Path
 
+import msgspec
 import pytest
 
 from nxtrack import settings
@@ -119,14 +119,15 @@ def test_the_demo_names_the_extra_it_needs(call, monkeypatch):
 def test_what_comes_back_otherwise_is_told(tmp_path, capsys):
     root = str(tmp_path / "captured")
     demo.solve_all(root)
-    runs = Spool(root)
     with running(ServeOptions(port=0, data=tmp_path / "platform")) as platform:
         delivered = demo.deliver(root, platform)
         assert demo.compare(root, platform, delivered)
-        first = next(iter(runs.entries()))
-        Path(runs.paths.log(first.run_id)).write_text("something else")
-        assert not demo.compare(root, platform, delivered)
-    assert "not what was captured: logs of ft06, optimal." in capsys.readouterr().err
+        runs = Spool(root)
+        first, second, *others = sorted(delivered, key=lambda synced: synced.id)
+        assert runs.read(runs.find(first.id)).start.name == "ft06, optimal"
+        mistaken = [msgspec.structs.replace(first, run_id=second.run_id), second, *others]
+        assert not demo.compare(root, platform, mistaken)
+    assert "logs of ft06, optimal." in capsys.readouterr().err
     assert settings.current().dir == os.environ["NXTRACK_DIR"]  # the demo's own settings are gone
 
 

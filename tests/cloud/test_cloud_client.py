@@ -29,8 +29,9 @@ from nxtrack.errors import (
     CloudError,
     NotFound,
     NotReached,
+    QuotaUsedUp,
     RateLimited,
-    Refused,
+    Redirected,
     Rejected,
     UploadExpired,
 )
@@ -511,7 +512,7 @@ def test_a_body_that_is_not_taken_stalls_no_longer_than_the_read_timeout(serve, 
     [
         (400, Rejected),
         (401, AccessRefused),
-        (402, Rejected),
+        (402, QuotaUsedUp),
         (403, AccessRefused),
         (404, NotFound),
         (413, Rejected),
@@ -567,11 +568,11 @@ def test_a_redirect_is_not_followed(serve, connect, status):
         server = serve(answering(status, b"", Location=place))
         client = connect(server.url)
         error = failure(post, client)
-        assert type(error) is Refused
+        assert type(error) is Redirected
         assert error.status == status
         assert "redirect" in str(error)
         error = failure(client.put, f"{server.url}/k?{SECRET}", io.BytesIO(b"x"), 1)
-        assert type(error) is Refused
+        assert type(error) is Redirected
         assert len(server.heard) == 2
     assert not elsewhere.heard
 

@@ -27,7 +27,9 @@ from nxtrack.errors import (
     AnswerLost,
     NotFound,
     NotReached,
+    QuotaUsedUp,
     RateLimited,
+    Redirected,
     Refused,
     Rejected,
     UploadExpired,
@@ -187,8 +189,8 @@ def test_chains_that_go_round_end():
 
 
 EXPECTED = {
-    101: AnswerLost, 301: Refused, 302: Refused, 304: Refused, 307: Refused, 308: Refused, 400: Rejected,
-    401: AccessRefused, 402: Rejected, 403: AccessRefused, 404: NotFound, 405: Rejected, 407: NotReached,
+    101: AnswerLost, 301: Redirected, 302: Redirected, 304: Redirected, 307: Redirected, 308: Redirected, 400: Rejected,
+    401: AccessRefused, 402: QuotaUsedUp, 403: AccessRefused, 404: NotFound, 405: Rejected, 407: NotReached,
     408: AnswerLost, 409: Rejected, 413: Rejected, 415: Rejected, 422: Rejected, 425: AnswerLost, 429: RateLimited,
     500: AnswerLost, 502: AnswerLost, 503: AnswerLost, 504: AnswerLost, 599: AnswerLost, 600: AnswerLost,
     999: AnswerLost,

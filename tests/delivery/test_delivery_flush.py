@@ -362,8 +362,8 @@ def test_the_local_platform_is_reached_past_a_proxy(runs, proxy, monkeypatch):
 
 
 def test_a_spool_that_is_too_large_loses_its_delivered_runs(runs, proxy):
-    nxtrack.configure(max_spool=1)
     solved(2)
+    nxtrack.configure(max_spool=1)
     report = nxtrack.flush(limit=1)
     assert (len(report.synced), report.pending) == (1, 1)
     assert states(runs) == ["ready"]

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 
 import pytest
 
-from nxtrack.spool import ids, owner
+from nxtrack.spool import claims, ids, owner
 from nxtrack.spool.records import End, Output, Start, now
 from nxtrack.spool.store import Spool
 from nxtrack.spool.writer import Content
@@ -61,6 +62,33 @@ def ready(begin):
         run = begin(content, **fields)
         run.finish(run.payload(Output, Content(output)), End(status="succeeded", at=now(), duration_ms=5))
         return run.run_id
+
+    return make
+
+
+@pytest.fixture
+def aged():
+    """Returns ids of runs that began so many seconds ago: `aged(60)`."""
+
+    def make(seconds):
+        milliseconds = int((time.time() - seconds) * 1000)
+        number, text = milliseconds << 80, ""
+        for shift in range(125, -1, -5):
+            text += ids._ALPHABET[number >> shift & 31]
+        return text[:10] + ids.new_id()[10:]
+
+    return make
+
+
+@pytest.fixture
+def settled(store, ready, aged):
+    """Makes a large run in a state: `settled("synced")`; with `age`, one that began so many seconds ago."""
+
+    def make(state, *, age=None, content=b'"' + b"x" * 300_000 + b'"'):
+        fields = {} if age is None else {"id": aged(age)}
+        run_id = ready(content, **fields)
+        claims.claim(store, run_id, "ready").settle(state)
+        return run_id
 
     return make
 

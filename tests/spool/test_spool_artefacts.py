@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from nxtrack.errors import RunCorrupt
-from nxtrack.spool import claims
+from nxtrack.spool import claims, recovery
 from nxtrack.spool.artefacts import Source
 from nxtrack.spool.records import Asset, Input, Metric, Output
 from nxtrack.spool.writer import Content
@@ -135,3 +135,58 @@ def test_waiting_runs_hold_no_files_open(store, ready):
 
 def test_bytes_are_a_source_too():
     assert Source(data=b"abc").read() == b"abc"
+
+
+@pytest.fixture
+def logged(store, begin, ended):
+    """Gives a claimed run with a log, and the log's path."""
+    run = begin()
+    run.log(b"incumbent 57\n")
+    run.finish(ended)
+    claim = claims.claim(store, run.run_id, "ready")
+    yield claim, Path(store.paths.log(run.run_id))
+    claim.release()
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: b"", lambda data: b"y" + data[1:]])
+def test_a_changed_log_is_told(logged, change):
+    claim, path = logged
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(RunCorrupt, match="its log does not match its checksum"):
+        claim.artefact("logs")
+
+
+def test_a_lost_log_is_told(logged):
+    claim, path = logged
+    path.unlink()
+    with pytest.raises(RunCorrupt, match=r"\.log is gone from the spool"):
+        claim.artefact("logs")
+
+
+@pytest.mark.parametrize("more", [b"a child goes on\n", b"\xff"])
+def test_what_is_logged_after_the_end_is_no_part_of_it(logged, more):
+    claim, path = logged
+    path.write_bytes(path.read_bytes() + more)
+    assert claim.artefact("logs").read() == b"incumbent 57\n"
+
+
+def test_a_log_of_other_bytes_ends_where_the_run_did(store, begin, ended):
+    run = begin()
+    run.log(b"a\xffb\n")
+    run.finish(ended)
+    path = Path(store.paths.log(run.run_id))
+    path.write_bytes(path.read_bytes() + b"later \xfe")
+    claim = claims.claim(store, run.run_id, "ready")
+    assert claim.artefact("logs").read() == b"a\\xffb\n"
+    claim.release()
+
+
+def test_of_a_dead_run_the_log_is_known_from_its_recovery_on(store, run_program):
+    out = run_program("run = begin(store)\nrun.log(b'last word\\n')\nsay(run.run_id)\nos._exit(0)")
+    recovery.recover(store)
+    path = Path(store.paths.log(out.strip()))
+    path.write_bytes(b"lost word\n")
+    claim = claims.claim(store, out.strip(), "ready")
+    with pytest.raises(RunCorrupt, match="its log does not match"):
+        claim.artefact("logs")
+    claim.release()

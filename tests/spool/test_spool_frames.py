@@ -98,15 +98,15 @@ records = st.one_of(
 
 @given(st.lists(records, max_size=6))
 def test_what_was_written_is_read_again(written):
-    content = b"".join(map(frames.encode, written))
+    content, checksum = frames.encode(written)
     found = frames.decode(content)
-    assert found == Frames(written, len(content), damaged=False)
+    assert found == Frames(written, len(content), damaged=False, checksum=checksum)
     assert [type(record) for record in found.records] == [type(record) for record in written]
 
 
 @given(records)
 def test_a_frame_is_one_line_with_its_checksum(record):
-    frame = frames.encode(record)
+    frame, _ = frames.encode([record])
     assert frame.endswith(b"\n")
     assert frame.count(b"\n") == 1
     checksum, _, body = frame[:-1].partition(b" ")
@@ -120,7 +120,7 @@ SOME = [
     Metric(name="gap", value=0.5),
     End(status="succeeded", at=datetime(2026, 1, 2, tzinfo=UTC), duration_ms=1),
 ]
-CONTENT = b"".join(map(frames.encode, SOME))
+CONTENT, CHECKSUM = frames.encode(SOME)
 
 
 def test_every_truncation_is_a_torn_tail_and_no_damage():
@@ -140,7 +140,30 @@ def test_every_flipped_byte_is_damage(mask):
         changed[position] ^= mask
         found = frames.decode(bytes(changed))
         assert found.damaged, position
-        assert len(found.records) >= len(SOME) - 2
+        # What stands before it is known to be sound.
+        assert found.records == SOME[: CONTENT[:position].count(b"\n")]
+
+
+def test_frames_that_are_missing_or_doubled_or_swapped_are_damage():
+    lines = CONTENT.splitlines(keepends=True)
+    for position in range(len(lines) - 1):
+        assert frames.decode(b"".join(lines[:position] + lines[position + 1 :])).damaged
+        assert frames.decode(b"".join([*lines[:position], lines[position + 1], lines[position]])).damaged
+    for position in range(len(lines)):
+        assert frames.decode(b"".join([*lines[: position + 1], *lines[position:]])).damaged
+
+
+def test_a_frame_of_another_file_is_damage():
+    other, _ = frames.encode([SOME[0], Input(data=msgspec.Raw(b"{}")), *SOME[2:]])
+    assert not frames.decode(other).damaged
+    lines, others = CONTENT.splitlines(keepends=True), other.splitlines(keepends=True)
+    assert frames.decode(b"".join([*lines[:2], *others[2:]])).damaged
+
+
+def test_frames_are_appended_to_what_stands():
+    first, checksum = frames.encode(SOME[:2])
+    more, checksum = frames.encode(SOME[2:], checksum)
+    assert (first + more, checksum) == (CONTENT, CHECKSUM)
 
 
 def test_a_changed_last_newline_is_damage():
@@ -159,7 +182,7 @@ def test_any_bytes_are_read_without_raising(content):
 
 @given(st.binary(max_size=60))
 def test_a_sound_checksum_over_what_is_not_known_is_of_a_newer_version(body):
-    line = b"%08x %b\n" % (zlib.crc32(body), body)
+    line = b"%08x %b\n" % (zlib.crc32(body, CHECKSUM), body)
     found = frames.decode(CONTENT + line)
     assert found.records == SOME
     assert found.newer != (b"\n" in body)  # a newline would make two lines of it, and damage
@@ -192,7 +215,9 @@ SHOWN = "file \\udcff\\ud800.csv"
 )
 def test_text_that_is_no_unicode_is_written_escaped(record, read):
     """The name of a file of unusual bytes, in an error message, must not lose the run's end."""
-    assert frames.decode(frames.encode(record)) == Frames([read], len(frames.encode(read)), damaged=False)
+    content, checksum = frames.encode([record])
+    assert content == frames.encode([read])[0]
+    assert frames.decode(content) == Frames([read], len(content), damaged=False, checksum=checksum)
 
 
 def test_payloads_are_one_kind():
@@ -202,7 +227,7 @@ def test_payloads_are_one_kind():
 
 def test_what_is_nested_as_deep_as_python_allows_is_read_from_a_deeper_stack():
     deep = msgspec.Raw(b"[" * 990 + b"]" * 990)
-    frame = frames.encode(Input(data=deep))
+    frame, _ = frames.encode([Input(data=deep)])
 
     def read(levels):
         return frames.decode(frame) if not levels else read(levels - 1)
@@ -211,5 +236,5 @@ def test_what_is_nested_as_deep_as_python_allows_is_read_from_a_deeper_stack():
     assert not found.damaged
     assert bytes(found.records[0].data) == bytes(deep)
     limit = sys.getrecursionlimit()
-    assert frames.decode(frames.encode(Input(data=msgspec.Raw(b"[" * 60_000 + b"]" * 60_000)))).damaged
+    assert frames.decode(frames.encode([Input(data=msgspec.Raw(b"[" * 60_000 + b"]" * 60_000))])[0]).damaged
     assert sys.getrecursionlimit() == limit

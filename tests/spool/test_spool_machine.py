@@ -41,7 +41,7 @@ payloads = st.one_of(
     st.sampled_from([b"{}", b'{"a":\n1}', b'"\xc3\xa4"']),
     st.integers(INLINE_BYTES - 3, INLINE_BYTES + 3).map(lambda size: b'"' + b"x" * (size - 2) + b'"'),
 )
-torn = st.sampled_from([b"", b"0", b'00000000 {"t":"posted","run_id":"x"', b"\0" * 100])
+torn = st.sampled_from([b"", b"0", b'00000000 {"t":"posted","run_id":"x"'])
 
 
 @dataclasses.dataclass

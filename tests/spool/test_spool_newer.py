@@ -6,7 +6,7 @@ import pytest
 
 import nxtrack
 from nxtrack.errors import RunNewer
-from nxtrack.spool import claims
+from nxtrack.spool import claims, frames
 from nxtrack.spool.layout import State
 from nxtrack.spool.recovery import recover
 
@@ -14,8 +14,9 @@ NEWER = b'{"t":"from-the-future"}'
 
 
 def append(store, run_id: str, state: State) -> None:
-    with open(store.paths.run(run_id, state), "ab") as file:
-        file.write(b"%08x %b\n" % (zlib.crc32(NEWER), NEWER))
+    with open(store.paths.run(run_id, state), "rb+") as file:
+        checksum = frames.decode(file.read()).checksum
+        file.write(b"%08x %b\n" % (zlib.crc32(NEWER, checksum), NEWER))
 
 
 def test_it_is_not_claimed_and_not_set_aside(store, ready):

@@ -280,7 +280,9 @@ def test_a_file_of_another_run_is_damaged(store, dead):
 def test_a_run_that_starts_twice_is_damaged(store, dead):
     run_id = dead()
     path = Path(store.paths.run(run_id, "active"))
-    path.write_bytes(path.read_bytes() * 2)
+    content = path.read_bytes()
+    more, _ = frames.encode([frames.decode(content).records[0]], frames.decode(content).checksum)
+    path.write_bytes(content + more)
     assert "starts twice" in recover(store).problems[0]
 
 
@@ -290,7 +292,8 @@ def test_what_cannot_be_looked_at_stops_nobody(store, dead):
     os.mkdir(store.paths.run(folder, "active"))
     report = recover(store)
     assert [found for found, _ in report.recovered] == [run_id]
-    assert report.problems == [f"Run {folder} cannot be looked at: is a directory."]
+    assert report.problems == [f"Run {folder} is damaged: it is a directory."]
+    assert os.listdir(store.paths.quarantine) == [f"{folder}.active"]
     assert not store.died(folder)
 
 
@@ -367,6 +370,7 @@ def test_a_full_disk_leaves_the_run_for_later(disk, fill, begin):
 
 def test_a_spool_that_cannot_be_locked_is_told(store, dead):
     dead()
+    os.unlink(store.root + "/recovery.lock")
     os.mkdir(store.root + "/recovery.lock")
     with pytest.raises(SpoolUnavailable, match="cannot be recovered"):
         recover(store)

@@ -9,33 +9,12 @@ from pathlib import Path
 import pytest
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
-from nxtrack.spool import claims, ids, retention
+from nxtrack.spool import claims, ids, retention, room
 from nxtrack.spool.records import Rejected, now
 from nxtrack.spool.retention import Pruned, prune, retry
 from nxtrack.spool.store import Entry, Spool
 
 BIG = b'"' + b"x" * 300_000 + b'"'
-
-
-@pytest.fixture
-def settled(store, ready):
-    """Makes a run in a state: `settled("synced")`; with `age`, one that began so many seconds ago."""
-
-    def make(state, *, age=None, content=BIG):
-        fields = {} if age is None else {"id": aged(age)}
-        run_id = ready(content, **fields)
-        claims.claim(store, run_id, "ready").settle(state)
-        return run_id
-
-    return make
-
-
-def aged(seconds):
-    milliseconds = int((time.time() - seconds) * 1000)
-    number, text = milliseconds << 80, ""
-    for shift in range(125, -1, -5):
-        text += ids._ALPHABET[number >> shift & 31]
-    return text[:10] + ids.new_id()[10:]
 
 
 def states(store):
@@ -188,24 +167,4 @@ def test_pruning_and_sending_back_at_once_do_one_of_both(store, settled, start_p
 
 def test_a_file_that_goes_while_it_is_looked_at_is_no_matter(tmp_path):
     assert retention._modified(str(tmp_path / "gone"), 3.0) == 3.0
-    assert retention._remove([str(tmp_path / "gone")], dry_run=False) == 0
-
-
-def test_room_is_made_by_the_oldest_delivered_runs_alone(store, ready, settled):
-    old, middle, young = (settled("synced", age=age) for age in (300, 200, 100))
-    rejected = settled("rejected", age=400)
-    waiting = ready(BIG)
-    size = store.summary().size
-    report = retention.make_room(store, size - 450_000)
-    assert report.runs == 2
-    assert report.size >= 450_000
-    assert states(store) == sorted([(young, "synced"), (rejected, "rejected"), (waiting, "ready")])
-    assert store.summary().size == size - report.size
-    assert not [name for name in os.listdir(store.paths.payloads) if name.startswith((old, middle))]
-
-
-def test_room_that_is_there_is_not_made(store, settled):
-    settled("synced")
-    assert retention.make_room(store, store.summary().size) == Pruned()
-    assert retention.make_room(store, 0).runs == 1
-    assert retention.make_room(store, 0) == Pruned()
+    assert room.remove([str(tmp_path / "gone")]) == 0

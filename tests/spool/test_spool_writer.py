@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import stat
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from nxtrack.errors import SpoolUnavailable
 from nxtrack.spool import frames, ids, owner, reader, writer
-from nxtrack.spool.records import Input, Metric, Output, Start, Update, now
+from nxtrack.spool.records import End, Input, Metric, Output, Start, Update, now
 from nxtrack.spool.store import Entry, Spool
 from nxtrack.spool.writer import INLINE_BYTES, Content
 
@@ -430,7 +431,7 @@ def test_files_are_private_whatever_the_umask(store, begin, ended):
     for folder in store.paths:
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     files = [os.path.join(folder, name) for folder, _, names in os.walk(store.root) for name in names]
-    assert len(files) == 4
+    assert len(files) >= 6
     assert {stat.S_IMODE(os.stat(path).st_mode) for path in files} == {0o600}
 
 
@@ -503,3 +504,78 @@ def test_a_full_log_takes_nothing_but_what_goes_beyond(store):
     run.log(b"traceback", beyond=True)
     run.close()
     assert Path(store.paths.log(run.run_id)).read_bytes() == b"1234567890traceback"
+
+
+def test_a_folder_that_somebody_removed_is_made_again(store, begin):
+    begin().close()
+    for _ in range(2):
+        shutil.rmtree(store.paths.payloads)
+        run = begin()
+        run.log(b"said\n")
+        shutil.rmtree(store.paths.payloads)
+        output = run.payload(Output, Content(text_of(INLINE_BYTES + 1)))
+        run.finish(output, End(status="succeeded", at=now(), duration_ms=1))
+        assert read(store, run.run_id, "ready").output.file in os.listdir(store.paths.payloads)
+
+
+@contextlib.contextmanager
+def signals(handler):
+    """Has this thread interrupted by SIGUSR1 as often as a thread beside it can."""
+    stop = threading.Event()
+
+    def send():
+        while not stop.is_set():
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+            time.sleep(1e-5)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        stop.set()
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_may_append_amid_an_append_of_its_own_thread(store, begin, ended):
+    """Each frame goes on from the one before, so no order may be lost to a signal."""
+    run = begin()
+    with signals(lambda *_: run.append(Metric(name="signal", value=1))):
+        for number in range(3000):
+            run.append(Metric(name="own", value=number))
+    run.finish(ended)
+    metrics = read(store, run.run_id, "ready").metrics
+    assert [metric.value for metric in metrics if metric.name == "own"] == list(range(3000))
+    assert sum(metric.name == "signal" for metric in metrics) > 3
+
+
+class Interrupted(BaseException):
+    """A Ctrl-C of the test's own."""
+
+
+def test_an_append_that_is_interrupted_leaves_a_file_that_goes_on(store, begin, ended):
+    """It may be on either side of the write."""
+    run = begin()
+    interrupted, armed = 0, False
+
+    def handler(*_):
+        nonlocal armed
+        if armed:
+            armed = False
+            raise Interrupted
+
+    with signals(handler):
+        for _ in range(300):
+            try:
+                armed = True
+                for _ in range(100):
+                    run.append(Metric(name="own", value=1))
+                armed = False
+            except Interrupted:
+                interrupted += 1
+    run.finish(ended)
+    assert interrupted > 3
+    assert read(store, run.run_id, "ready").metrics

@@ -62,7 +62,11 @@ class Proxy:
                 pass
 
             def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length)
+                if len(body) < length:  # Whoever sent it is dead.
+                    self.close_connection = True
+                    return
                 with proxy._lock:
                     proxy.seen.append((self.command, self.path))
                     fault = next((f for f in proxy.faults if f.matches(self.command, self.path)), None)
