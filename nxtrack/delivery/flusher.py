@@ -33,6 +33,7 @@ from nxtrack.errors import (
     RunNewer,
     SettingsError,
     SpoolError,
+    SpoolUnavailable,
 )
 from nxtrack.spool import claims, records, retention, room
 from nxtrack.spool.recovery import recover
@@ -119,7 +120,8 @@ class Flusher:
         """
         self._recover()
         # What is unconfirmed comes last: whatever makes it so must not keep the others waiting.
-        queue = sorted(self._spool.entries("ready", "unconfirmed"), key=lambda entry: entry.state)
+        waiting = (entry for entry in self._spool.entries("ready", "unconfirmed") if not entry.died)
+        queue = sorted(waiting, key=lambda entry: entry.state)
         self._progress.found(len(queue))
         if not queue:
             return self.report
@@ -150,7 +152,13 @@ class Flusher:
         self.hurry.set()
 
     def _recover(self) -> None:
-        recovery = recover(self._spool, other_hosts=self._order.other_hosts)
+        try:
+            recovery = recover(self._spool, other_hosts=self._order.other_hosts)
+        except SpoolUnavailable as error:
+            # What is ready can perhaps be delivered all the same.
+            self.report.tell(str(error))
+            self.report.pending += sum(entry.died for entry in self._spool.entries("ready"))
+            return
         if recovery.recovered:
             self.report.recovered = [recovered([process.pid for _, process in recovery.recovered])]
         for sentence in recovery.problems:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 _MARKER = re.compile(r"nxtrack:([0-9A-HJKMNP-TV-Z]{26})(?![0-9A-Za-z])")
 
 MARGIN = timedelta(minutes=15)
-"""How far the platform's clock may differ from ours before a run is searched for too short a way."""
+"""How much farther back than a run's age it is looked for."""
+
+REBOOT_MARGIN = timedelta(days=1)
+"""The same when the machine was started again meanwhile: then only the wall clock tells the age, and may be set."""
 
 LEAST_PAGES = 20
 """Pages of the platform's list that are looked through at least, whatever the clocks say."""
@@ -30,6 +33,8 @@ MOST_PAGES = 2000
 
 PAGE = 50
 """Runs on a page of the platform's list, as far as seen."""
+
+_NO_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 def marked(description: str | None, run_id: str) -> str:
@@ -52,7 +57,8 @@ class Listing:
         self._lock = threading.Lock()
         self._found: dict[str, str] = {}
         self._read = 0
-        self._oldest = datetime.max.replace(tzinfo=UTC)
+        self._newest: datetime | None = None
+        self._oldest = _NO_TIME
         self._whole = False
         self._broken: CloudError | None = None
         self._name = application.id
@@ -70,14 +76,19 @@ class Listing:
         Raises:
             CloudError: The list could not be read as far back as needed, so nothing is known.
         """
-        horizon = datetime.now(UTC) - timedelta(seconds=posted.age(owner.moment())) - MARGIN
+        now = owner.moment()
+        margin = MARGIN if posted.boot and posted.boot == now.boot else REBOOT_MARGIN
+        reach = timedelta(seconds=posted.age(now)) + margin
         with self._lock:
-            while run_id not in self._found and not self._whole and not self._is_past(horizon):
+            while run_id not in self._found and not self._whole and not self._is_past(reach):
                 self._read_on()
             return self._found.get(run_id)
 
-    def _is_past(self, horizon: datetime) -> bool:
-        return self._read >= LEAST_PAGES * PAGE and self._oldest < horizon
+    def _is_past(self, reach: timedelta) -> bool:
+        # By the platform's own times alone: our clock may be years off, and its newest run is no later than its now.
+        if self._read < LEAST_PAGES * PAGE or self._newest is None:
+            return False
+        return self._newest - self._oldest > reach
 
     def _read_on(self) -> None:
         if self._broken is not None:
@@ -95,6 +106,8 @@ class Listing:
             return
         self._read += 1
         self._oldest = _created(item.created_at, self._oldest)
+        if self._newest is None and self._oldest is not _NO_TIME:
+            self._newest = self._oldest
         for run_id in _MARKER.findall(item.description):
             self._found.setdefault(run_id, item.id)
 

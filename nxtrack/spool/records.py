@@ -74,6 +74,7 @@ class Start(Record, tag="start"):
     """The first frame: what is known before the solver is called.
 
     Attributes:
+        monotonic: Seconds on the clock that only runs forward, when it began.
         source: What was tracked, such as `routing.solve`; for messages.
         unlocked: The file could not be locked, so that its lock is free says nothing about its process.
     """
@@ -81,6 +82,7 @@ class Start(Record, tag="start"):
     id: str
     at: datetime
     owner: Owner
+    monotonic: float = 0.0
     v: int = FORMAT_VERSION
     source: str = ""
     unlocked: bool = False

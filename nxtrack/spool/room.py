@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -33,6 +34,8 @@ HYSTERESIS = 0.9
 """Room is made down to this part of what is allowed, so that it is not made again for every run."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PAUSES = (0.0, 0.01, 0.02, 0.05)
+_freeing = threading.Lock()
 _LEAST_SHARE = 4096
 _REMEASURE_SECONDS = 10.0
 _REMEASURE_COSTS = 100
@@ -139,15 +142,18 @@ class Room:
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-        with suppress(OSError):
+        # One at a time, as a file's room is free a little later than its name.
+        with _freeing, suppress(OSError):
             os.unlink(self._reserve)  # noqa: PTH108  (if another thread was faster, there is room now as well)
-        try:
-            return action()
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-        with suppress(SpoolUnavailable):
-            make_room(self._paths, 0, self)
+        for pause in _PAUSES:
+            try:
+                return action()
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+            with _freeing, suppress(SpoolUnavailable):
+                make_room(self._paths, 0, self)
+            time.sleep(pause)  # Other flushers free room as well.
         return action()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -257,10 +259,14 @@ class Spool:
         with suppress(OSError):  # Not every run has a log.
             written = max(written, os.stat(self.paths.log(run.start.id)).st_mtime)  # noqa: PTH116
         began = run.start.at.timestamp()
+        lasted = max(0.0, written - began)
+        if run.start.monotonic and run.start.owner.boot == owner.this_process().boot:
+            # The wall clock may have been set meanwhile; longer than until now it has not lasted.
+            lasted = min(lasted, time.monotonic() - run.start.monotonic)
         end = End(
             status="failed",
-            at=run.start.at.fromtimestamp(max(written, began), run.start.at.tzinfo),
-            duration_ms=max(0, round((written - began) * 1000)),
+            at=run.start.at + timedelta(seconds=lasted),
+            duration_ms=max(0, round(lasted * 1000)),
             error=DIED,
             recovered=True,
         )

@@ -138,10 +138,15 @@ class RunWriter:
         self._written = 0
         self._sidecars: list[str] = []
         self._numbers = count()
-        self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
         self.locked = False
-        with suppress(OSError):  # A file system without locks, say: recovery goes by the process id then.
-            self.locked = system.try_lock(self._descriptor)
+        path = paths.run(run_id, "active")
+        while True:
+            self._descriptor = os.open(path, system.CREATE, 0o600)
+            with suppress(OSError):  # A file system without locks, say: recovery goes by the process id then.
+                self.locked = system.try_lock(self._descriptor)
+            if os.fstat(self._descriptor).st_nlink:
+                break
+            os.close(self._descriptor)  # A recovery whose clock had jumped took it for old and empty before the lock.
         _live[id(self)] = self
 
     def append(self, *records: AnyRecord) -> None:

@@ -100,6 +100,7 @@ class Recording:
             id=run.run_id,
             at=now(),
             owner=owner.this_process(),
+            monotonic=time.monotonic(),
             source=self.source,
             app_id=plan.app_id or self._settings.app_id,
             instance_id=plan.instance_id or self._settings.instance_id,
@@ -158,7 +159,7 @@ class Recording:
         try:
             self.suspend()
             if run.status == "running":
-                self._end(error, result, (elapsed + 500_000) // 1_000_000)
+                self._end(error, result, max(0, elapsed + 500_000) // 1_000_000)
         except Exception as fault:  # noqa: BLE001  (whatever it is, it is ours and not the solver's)
             self._lost(fault)
         except BaseException:  # Ctrl-C while the run was written down: recovery makes of it what it can.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +13,7 @@ import pytest
 from support.proxy import POST_RUN, UPLOAD_URL
 
 import nxtrack
+from nxtrack.cli.flush import exit_status
 from nxtrack.errors import CredentialsMissing, SettingsError
 from nxtrack.spool import claims
 
@@ -463,3 +467,42 @@ def test_a_wait_longer_than_a_flush_waits_is_left_to_a_later_one(runs, proxy, ap
     assert states(runs) == ["ready"] * 3
     assert len(nxtrack.flush().synced) == 3
     assert len(arrived(application)) == 3
+
+
+def test_what_stands_in_recoverys_way_keeps_no_ready_run(runs, proxy, application):
+    solved(2)
+    python_that_dies = "import nxtrack\nwith nxtrack.track(app_id='routing', input=1):\n import os\n os._exit(1)"
+    subprocess.run([sys.executable, "-c", python_that_dies], check=False)
+    os.unlink(runs.paths.recovery_lock)
+    os.mkdir(runs.paths.recovery_lock)
+    report = nxtrack.flush()
+    assert (len(report.synced), report.pending) == (2, 1)
+    assert "cannot be recovered" in report.problems[0]
+    os.rmdir(runs.paths.recovery_lock)
+    assert len(nxtrack.flush().synced) == 1
+
+
+def test_a_quota_that_is_used_up_keeps_all_runs_for_later(runs, proxy, application):
+    solved(4)
+    with nxtrack.track(app_id="other", input=1):
+        pass
+    proxy.fail("POST", "/routing/", times=99, status=402, body=b'{"error": "50 runs are the plan\'s"}')
+    report = nxtrack.flush()
+    assert [synced.app_id for synced in report.synced] == ["other"]
+    assert (report.rejected, report.pending, report.refused) == ([], 4, False)
+    assert exit_status(report) == 75
+    assert "the quota is used up (402: 50 runs are the plan's)" in report.problems[0]
+    proxy.faults.clear()
+    assert len(nxtrack.flush().synced) == 4
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_post_that_is_redirected_may_have_been_taken_before(runs, proxy, application, status):
+    nxtrack.configure(settle=0)
+    solved(1)
+    proxy.fail("POST", POST_RUN, forward=True, times=9, status=status, headers={"Location": "http://127.0.0.1:9/"})
+    nxtrack.flush()
+    proxy.faults.clear()
+    nxtrack.flush()
+    assert states(runs) == ["synced"]
+    assert len(arrived(application)) == 1

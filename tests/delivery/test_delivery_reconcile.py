@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from support.proxy import POST_RUN
 
 import nxtrack
+from nxtrack.cloud.messages import RunListItem
 from nxtrack.delivery.reconcile import Listing, Listings, marked
 from nxtrack.errors import AnswerLost
 from nxtrack.spool import ids, owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_a_listing_that_broke_off_stays_broken_for_all_who_share_it(proxy, application):
@@ -64,3 +71,43 @@ def test_a_journal_that_a_power_cut_zeroed_may_have_told_of_a_post(runs, proxy, 
     Path(runs.paths.run(entry.run_id, "ready")).write_bytes(b"".join(lines[:sound]) + tail)
     assert len(nxtrack.flush().synced) == 1
     assert len(list(application.list_runs())) == 1
+
+
+class Listed:
+    """An application with so many runs, each a second older than the one before, by a clock of its own."""
+
+    id = "routing"
+
+    def __init__(self, newest: datetime, number: int, sought: dict[int, str]) -> None:
+        self.read = 0
+        self._newest, self._number, self._sought = newest, number, sought
+
+    def list_runs(self, *, pages: int) -> Iterator[RunListItem]:
+        for number in range(min(self._number, 50 * pages)):
+            self.read += 1
+            created = self._newest - timedelta(seconds=number)
+            yield RunListItem(
+                id=str(number), description=marked(None, self._sought.get(number, "")), created_at=created.isoformat()
+            )
+
+
+@pytest.mark.parametrize("year", [1970, 2020, 2026, 2100])
+def test_a_run_is_looked_for_by_the_platforms_clock_whatever_ours_says(year):
+    run_id = ids.new_id()
+    listed = Listed(datetime(year, 5, 6, tzinfo=UTC), 10_000, {1800: run_id})
+    posted = owner.moment()
+    half_an_hour_ago = msgspec.structs.replace(posted, monotonic=posted.monotonic - 1800)
+    assert Listing(listed).find(run_id, half_an_hour_ago) == "1800"
+
+
+def test_the_search_ends_where_the_run_would_have_been():
+    listed = Listed(datetime(2026, 5, 6, tzinfo=UTC), 10_000, {})
+    assert Listing(listed).find(ids.new_id(), owner.moment()) is None
+    assert 1000 <= listed.read < 1200
+
+
+def test_after_a_restart_of_the_machine_it_is_looked_for_farther_back():
+    listed = Listed(datetime(2026, 5, 6, tzinfo=UTC), 100_000, {})
+    before = msgspec.structs.replace(owner.moment(), boot="another boot")
+    assert Listing(listed).find(ids.new_id(), before) is None
+    assert 86_400 < listed.read < 90_000

@@ -135,6 +135,17 @@ def test_a_clock_that_was_set_back_makes_no_negative_duration(store, begin):
     assert found.end.at == found.start.at
 
 
+def test_a_clock_that_was_set_forward_makes_no_duration_of_years(store, begin):
+    run = begin(monotonic=time.monotonic() - 3)
+    run.close()
+    ahead = time.time() + 400 * 86400
+    os.utime(store.paths.run(run.run_id, "active"), (ahead, ahead))
+    recover(store)
+    found = read(store, run.run_id)
+    assert 3000 <= found.end.duration_ms < 60_000
+    assert (found.end.at - found.start.at).total_seconds() < 60
+
+
 def test_live_runs_are_left_alone(store, begin, start_program, ended):
     ours = begin()
     program = start_program(
