@@ -215,4 +215,5 @@ def _alone(spool: Spool) -> Generator[bool]:
     try:
         yield locked
     finally:
-        os.close(descriptor)
+        with suppress(OSError):  # Even when it fails, the descriptor is closed.
+            os.close(descriptor)

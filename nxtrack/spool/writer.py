@@ -269,17 +269,24 @@ class RunWriter:
             self._told(written)
         for descriptor in descriptors:
             if descriptor >= 0:
-                os.close(descriptor)
+                with suppress(OSError):  # It is closed even then; what must not be lost was fsynced.
+                    os.close(descriptor)
 
-    def abandon(self, status: Status) -> None:
+    def abandon(self, status: Status) -> bool:
         """Lets go of a run that ended, when its end cannot be written down.
 
         A full disk still takes a change of mode, so that says how it ended; recovery puts it into words.
+
+        Returns:
+            Whether that was taken.
         """
+        marked = False
         with suppress(OSError), self._lock:
             if self._descriptor >= 0:
                 system.mark(self._descriptor, well=status == "succeeded")
+                marked = True
         self.close()
+        return marked
 
     def detach(self) -> None:
         """Lets go of the run in a forked child, whose copy of the lock may be held for ever."""

@@ -261,9 +261,15 @@ class Recording:
         self._state.log("".join(lines).encode("utf-8", "backslashreplace"), beyond=True)
 
     def _lost(self, error: Exception) -> None:
-        """Tells, once, that a run is not recorded as it should be, and counts it."""
+        """Tells, once, that a run is not recorded as it should be, and counts it if nothing of it will be delivered."""
         try:
-            self._let_go()
+            if self._let_go():
+                warn_once(
+                    f"end, {disk_fault(error)}",
+                    f"end of {self.source} not recorded: {describe(error).rstrip('.')}; what there is of the run is "
+                    "kept, and the solver is not affected",
+                )
+                return
             where = ""
             if self._spool is not None:
                 root = self._spool.root
@@ -276,17 +282,18 @@ class Recording:
         except Exception:  # noqa: BLE001, S110  (there is nobody left to tell)
             pass
 
-    def _let_go(self) -> None:
-        """Records no more of the run; what there is of it is left to recovery."""
+    def _let_go(self) -> bool:
+        """Records no more of the run; what there is of it is left to recovery. Returns whether that knows its end."""
         run = self._state
         if run.sink is not None:
             streams.stop(run.sink)
-        if run.writer is not None:
-            if run.status == "running":
-                run.writer.close()
-            else:
-                run.writer.abandon(run.status)
-        run.writer = None
+        writer, run.writer = run.writer, None
+        if writer is None:
+            return False
+        if run.status != "running":
+            return writer.abandon(run.status)
+        writer.close()
+        return False
 
 
 @absorbed

@@ -298,6 +298,7 @@ def test_a_warning_does_not_go_round_in_circles(warned, spool, capsys, monkeypat
         @track
         def unlogged():
             shutil.rmtree(spool / "payloads")
+            (spool / "payloads").write_text("in the way")
             print("x")
             print("y", file=sys.stderr)
             return 5
