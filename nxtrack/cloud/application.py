@@ -13,10 +13,10 @@ import msgspec
 from nxtrack.cloud.messages import (
     ContentFormat,
     DownloadURL,
+    ListedRun,
     NewRun,
     RunCreated,
     RunInformation,
-    RunListItem,
     RunLogs,
     RunPage,
     RunResult,
@@ -98,11 +98,15 @@ class Application:
             raise AnswerLost("The platform took the run but gave it no id: look for it in the list of runs.")
         return created
 
-    def list_runs(self, *, pages: int | None = None) -> Iterator[RunListItem]:
+    def list_runs(self, *, pages: int | None = None) -> Iterator[ListedRun]:
         """Yields the application's runs, newest first as far as seen, asking for pages as they are needed.
 
         Args:
             pages: Pages to ask for at most; 50 runs a page have been seen.
+
+        Raises:
+            AnswerLost: The list goes on behind the last of those pages, or goes round in a circle, so what it does
+                not hold is not known.
         """
         query: dict[str, str] | None = None
         seen: set[str] = set()
@@ -110,10 +114,13 @@ class Application:
             page = self._client.call("GET", f"{self._path}/runs", answer=RunPage, query=query)
             yield from page.runs
             token = page.next_page_token
-            if not token or token in seen:  # a token that comes again would go round for ever
+            if not token:
                 return
+            if token in seen:
+                raise AnswerLost(f"The list of runs of {self.id} goes round in a circle.")
             seen.add(token)
             query = {"pagetoken": token}
+        raise AnswerLost(f"The list of runs of {self.id} is too long to be looked through.")
 
     def run_metadata(self, id: str) -> RunInformation:  # noqa: A002
         """Returns what is known of a run besides its payloads."""

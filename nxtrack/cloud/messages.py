@@ -194,10 +194,18 @@ class RunListItem(Message, omit_defaults=False):
     options: dict[str, str] | None = None
 
 
+class ListedRun(Message):
+    """What a client needs of a `RunListItem`: no odd value elsewhere in somebody's run may make a list unreadable."""
+
+    id: str
+    description: str | None = None
+    created_at: str | None = None
+
+
 class RunPage(Message):
     """Answer of `GET .../runs`: newest first; `next_page_token` goes back as `pagetoken`; absent on the last page."""
 
-    runs: list[RunListItem] = []
+    runs: list[ListedRun] = []
     next_page_token: str | None = None
 
 

@@ -119,6 +119,7 @@ class Flusher:
             SpoolUnavailable: It cannot be read.
         """
         self._recover()
+        self._spool.room.prepare()
         # What is unconfirmed comes last: whatever makes it so must not keep the others waiting.
         waiting = (entry for entry in self._spool.entries("ready", "unconfirmed") if not entry.died)
         queue = sorted(waiting, key=lambda entry: entry.state)

@@ -11,7 +11,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nxtrack.errors import AnswerLost, CloudError
+from nxtrack.errors import CloudError
 from nxtrack.spool import owner
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ class Listing:
         self._oldest = _NO_TIME
         self._whole = False
         self._broken: CloudError | None = None
-        self._name = application.id
 
     def find(self, run_id: str, posted: Moment) -> str | None:
         """Looks for a run.
@@ -100,15 +99,13 @@ class Listing:
             self._broken = error
             raise
         if item is None:
-            if self._read >= MOST_PAGES * PAGE:
-                raise AnswerLost(f"The list of runs of {self._name} is too long to be looked through.")
             self._whole = True
             return
         self._read += 1
-        self._oldest = _created(item.created_at, self._oldest)
+        self._oldest = _created(item.created_at or "", self._oldest)
         if self._newest is None and self._oldest is not _NO_TIME:
             self._newest = self._oldest
-        for run_id in _MARKER.findall(item.description):
+        for run_id in _MARKER.findall(item.description or ""):
             self._found.setdefault(run_id, item.id)
 
 

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from nxtrack.spool.store import Spool
 
 
+_LATER: dict[State, tuple[State, ...]] = {
+    "active": (),
+    "ready": ("rejected", "unconfirmed", "synced"),
+    "rejected": ("unconfirmed", "synced"),
+    "unconfirmed": ("synced",),
+    "synced": (),
+}
+"""Which files of the same run know more of it: a backup copied over the spool brings back older ones."""
+
+
 class ClaimedRun:
     """A run that only this process may deliver, until it is released or settled.
 
@@ -142,6 +152,8 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
     try:
         if not system.try_lock(descriptor) or not is_same(descriptor, path):
             return None
+        if any(os.path.lexists(spool.paths.run(run_id, later)) for later in _LATER[state]):
+            raise RunCorrupt(f"Run {run_id} is there twice: this is an older copy of it.")
         run, content = reader.load(run_id, descriptor)
         if run is None or run.end is None:
             raise RunCorrupt(f"Run {run_id} is damaged: its file ends too early.")

@@ -173,7 +173,8 @@ def test_a_recovered_run_is_told(call, python, platform):
     status, out, _ = call("flush")
     assert status == 0
     assert re.match(r"1 run recovered from a process that died \(pid \d+\)\.\n1 of 1 delivered in ", out)
-    assert served.runs()[0].status_v2 == "failed"
+    (run,) = served.runs()
+    assert served.application().run_metadata(run.id).metadata.status_v2 == "failed"
 
 
 def test_a_preview_sends_nothing(call, solved, platform, spool):

@@ -94,14 +94,30 @@ def test_the_list_goes_on_page_by_page(platform):
     assert next(runs).id == "3"
     assert len(platform.heard) == 1
     assert [run.id for run in runs] == ["2", "1"]
-    assert [run.id for run in platform.application.list_runs(pages=1)] == ["3", "2"]
-    assert [run.id for run in platform.application.list_runs(pages=0)] == []
-    assert len(platform.heard) == 3
+    assert [run.id for run in platform.application.list_runs(pages=2)] == ["3", "2", "1"]
 
 
-def test_a_list_whose_token_comes_again_ends(platform):
+def test_a_list_that_is_longer_than_asked_for_does_not_pass_for_a_whole_one(platform):
+    platform.answers["GET", RUNS] = {"runs": [{"id": "3"}, {"id": "2"}], "next_page_token": "a"}
+    runs = platform.application.list_runs(pages=1)
+    assert [next(runs).id, next(runs).id] == ["3", "2"]
+    with pytest.raises(AnswerLost, match="too long"):
+        next(runs)
+    assert len(platform.heard) == 1
+
+
+def test_a_list_whose_token_comes_again_has_no_end(platform):
     platform.answers["GET", RUNS] = {"runs": [{"id": "1"}], "next_page_token": "t"}
     platform.answers["GET", f"{RUNS}?pagetoken=t"] = {"runs": [{"id": "2"}], "next_page_token": "t"}
+    runs = platform.application.list_runs()
+    assert [next(runs).id, next(runs).id] == ["1", "2"]
+    with pytest.raises(AnswerLost, match="circle"):
+        next(runs)
+
+
+def test_odd_runs_of_others_keep_no_list_from_being_read(platform):
+    odd = {"id": "1", "description": None, "created_at": None, "name": None, "status": 5, "options": {"a": [1]}}
+    platform.answers["GET", RUNS] = {"runs": [odd | {"run_type": "text", "metrics": []}, {"id": "2"}]}
     assert [run.id for run in platform.application.list_runs()] == ["1", "2"]
 
 

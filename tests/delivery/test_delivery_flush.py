@@ -66,7 +66,7 @@ def test_the_marker_stands_in_the_description(runs, proxy, application):
     report = nxtrack.flush()
     item = arrived(application)[0]
     assert item.description == f"nightly\n\nnxtrack:{report.synced[0].id}"
-    assert item.name == "what-if"
+    assert application.run_metadata(item.id).name == "what-if"
 
 
 def test_a_run_without_input_or_output_arrives_with_an_empty_input(runs, proxy, application):

@@ -11,7 +11,7 @@ import pytest
 from support.proxy import POST_RUN
 
 import nxtrack
-from nxtrack.cloud.messages import RunListItem
+from nxtrack.cloud.messages import ListedRun
 from nxtrack.delivery.reconcile import Listing, Listings, marked
 from nxtrack.errors import AnswerLost
 from nxtrack.spool import ids, owner
@@ -82,11 +82,11 @@ class Listed:
         self.read = 0
         self._newest, self._number, self._sought = newest, number, sought
 
-    def list_runs(self, *, pages: int) -> Iterator[RunListItem]:
+    def list_runs(self, *, pages: int) -> Iterator[ListedRun]:
         for number in range(min(self._number, 50 * pages)):
             self.read += 1
             created = self._newest - timedelta(seconds=number)
-            yield RunListItem(
+            yield ListedRun(
                 id=str(number), description=marked(None, self._sought.get(number, "")), created_at=created.isoformat()
             )
 

@@ -373,3 +373,17 @@ def test_journals_may_be_written_side_by_side(store, ready):
     assert {kind: upload.upload_id for kind, upload in run.uploads.items()} == dict.fromkeys(
         ("input", "output", "logs"), "49"
     )
+
+
+@pytest.mark.parametrize("later", ["synced", "unconfirmed", "rejected"])
+def test_an_older_copy_of_a_run_is_not_delivered_again(store, ready, later):
+    """Somebody copied a backup over the spool."""
+    run_id = ready()
+    older = Path(store.paths.run(run_id, "ready"))
+    content = older.read_bytes()
+    claim(store, run_id).settle(later)
+    older.write_bytes(content)
+    with pytest.raises(RunCorrupt, match="there twice"):
+        claims.claim(store, run_id, "ready")
+    claims.quarantine(store, run_id, "ready")
+    claims.claim(store, run_id, later).release()
