@@ -62,7 +62,10 @@ def main() -> int:
         tally = apart(number, sizes[number])
         name = KINDS[number].name
         state = f"skipped: {tally.skipped}" if tally.skipped else "clean" if tally.clean else "NOT CLEAN"
-        print(f"{time.monotonic() - began:6.0f} s  {name}: {tally.injections} in {tally.seconds:.0f} s, {state}", file=sys.stderr)
+        print(
+            f"{time.monotonic() - began:6.0f} s  {name}: {tally.injections} in {tally.seconds:.0f} s, {state}",
+            file=sys.stderr,
+        )
         return name, tally
 
     with ThreadPoolExecutor(chosen.jobs) as pool:

@@ -104,6 +104,10 @@ class Reader:
         self._address = urlsplit(url)
         self._connection: HTTPConnection | None = None
 
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
     def get(self, path: str) -> bytes:
         for last in (False, True):
             if self._connection is None:
@@ -291,7 +295,9 @@ def differences(solve: Solve, run: Arrived) -> Iterator[str]:
         # A run that is killed after its end was written and before its call returned has ended too.
         if solve.error:
             expected: tuple[Any, ...] = ("failed", f"ValueError: {solve.error}", None)
-            whole = run.logs.startswith(f"solving {solve.number}\n") and run.logs.endswith(f"ValueError: {solve.error}\n")
+            whole = run.logs.startswith(f"solving {solve.number}\n") and run.logs.endswith(
+                f"ValueError: {solve.error}\n"
+            )
         else:
             expected = ("succeeded", "", solve.answer)
             whole = run.logs == solve.log
@@ -341,7 +347,11 @@ class Bench:
 def bench(folder: Path) -> Iterator[Bench]:
     """Gives a bench with a platform that runs in a thread of this process."""
     with running(ServeOptions(port=0, data=folder / "platform")) as platform:
-        yield Bench(platform.url, folder)
+        made = Bench(platform.url, folder)
+        try:
+            yield made
+        finally:
+            made.reader.close()
 
 
 def kinds() -> Sequence[Any]:

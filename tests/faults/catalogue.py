@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults import answers, corruption, crowds, disks, errnos, kills, power, wire
+from faults import answers, corruption, crowds, disks, errnos, kills, machine, power, wire
 from faults.tally import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -14,4 +14,5 @@ KINDS: tuple[Kind, ...] = (
     *wire.KINDS,
     *answers.KINDS,
     *crowds.KINDS,
+    *machine.KINDS,
 )
