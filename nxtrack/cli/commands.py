@@ -212,15 +212,60 @@ def serve(
             "variable.",
         ),
     ] = None,
+    instance: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="NAME=COMMAND",
+            help="A program that executes remote runs: it reads the input on stdin, gets options as -key value, "
+            "prints the output on stdout and logs on stderr. May be given again.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Remote runs to execute at once; by default one for each processor."),
+    ] = None,
+    time_limit: Annotated[
+        str, typer.Option(metavar="TIME", help="How long a remote run may take: 90, 30m, 12h.")
+    ] = "300",
+    max_inline: Annotated[
+        str, typer.Option(metavar="SIZE", help="The most of an input or output inside a request or an answer.")
+    ] = "5MiB",
+    max_upload: Annotated[str, typer.Option(metavar="SIZE", help="The most that one upload takes.")] = "500MB",
+    max_download: Annotated[
+        str,
+        typer.Option(metavar="SIZE", help="The most that one download gives, and that a remote run may print."),
+    ] = "100MB",
+    url_lifetime: Annotated[
+        str, typer.Option(metavar="TIME", help="How long an upload or download URL is valid: 90, 15m, 1h.")
+    ] = "15m",
+    rate_limit: Annotated[
+        bool,
+        typer.Option("--rate-limit", help="Answer 429 above 5 posted runs a second or 2000 requests a minute."),
+    ] = False,
 ) -> int:
     """Run the local platform.
 
-    It has the API for tracked runs, and a page of their history. The first line printed holds the address. On
-    loopback any key is let in, unless --key is given. Ctrl-C or SIGTERM stops it.
+    It has the API for tracked and remote runs, and a page of their history. The first line printed holds the address.
+    On loopback any key is let in, unless --key is given. Ctrl-C or SIGTERM stops it, and what it executes.
     """
     from nxtrack.cli import serve as work
 
-    return work.run_platform(host=host, port=port, data=data, key=key)
+    return work.run_platform(
+        work.Wishes(
+            host=host,
+            port=port,
+            data=data,
+            key=key,
+            instances=tuple(instance or ()),
+            jobs=jobs,
+            time_limit=time_limit,
+            max_inline=max_inline,
+            max_upload=max_upload,
+            max_download=max_download,
+            url_lifetime=url_lifetime,
+            rate_limit=rate_limit,
+        )
+    )
 
 
 @app.command()

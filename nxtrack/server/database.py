@@ -75,6 +75,46 @@ _MIGRATIONS = (
         PRIMARY KEY (run, kind)
     ) WITHOUT ROWID;
     """,
+    # Runs that are executed here. An execution has no foreign key: its processes are to be found, and ended, even
+    # when its run is forgotten.
+    """
+    ALTER TABLE runs ADD COLUMN started_at INTEGER;
+    ALTER TABLE runs ADD COLUMN ended_at INTEGER;
+
+    CREATE TABLE executions (
+        run INTEGER PRIMARY KEY,
+        mark TEXT NOT NULL,
+        folder TEXT NOT NULL,
+        logs TEXT NOT NULL,
+        pid INTEGER,
+        born TEXT
+    );
+
+    CREATE INDEX runs_by_duration ON runs (duration, number);
+    CREATE INDEX runs_by_application_and_duration ON runs (application, duration, number);
+    CREATE INDEX runs_by_application_and_status ON runs (application, status, number);
+    CREATE INDEX runs_by_experiment ON runs (experiment, number) WHERE experiment IS NOT NULL;
+    CREATE INDEX runs_by_application_and_experiment ON runs (application, experiment, number)
+        WHERE experiment IS NOT NULL;
+    """,
+    # The numbers in runs' metrics, by which the history sorts and draws; it also sorts by name, and searches by time.
+    """
+    CREATE TABLE measures (
+        run INTEGER NOT NULL REFERENCES runs (number) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        value REAL NOT NULL,
+        application TEXT NOT NULL,
+        PRIMARY KEY (run, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX measures_by_value ON measures (name, value, run, application);
+    INSERT INTO measures (run, name, value, application)
+        SELECT number, key, CAST(json_each.value AS REAL), application
+        FROM runs, json_each(CAST(metrics AS TEXT))
+        WHERE metrics IS NOT NULL AND json_valid(CAST(metrics AS TEXT)) AND json_each.type IN ('integer', 'real');
+
+    CREATE INDEX runs_by_title ON runs (COALESCE(NULLIF(name, ''), id) COLLATE NOCASE);
+    CREATE INDEX runs_by_time ON runs (created_at);
+    """,
 )
 
 
@@ -89,6 +129,8 @@ class Database:
         self._path = folder / "platform.db"
         self._writing = threading.Lock()
         self._readers: list[sqlite3.Connection] = []
+        # How many transactions were stored since the start: while it stays, so does all that can be read.
+        self.revision = 0
         self._closed = False
         self._claim = _claim(folder)
         try:
@@ -116,6 +158,7 @@ class Database:
                 self._writer.execute("ROLLBACK")
                 raise
             self._writer.execute("COMMIT")
+            self.revision += 1
 
     @contextmanager
     def read(self) -> Generator[sqlite3.Connection, None, None]:

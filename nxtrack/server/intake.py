@@ -10,31 +10,27 @@ import msgspec
 
 from nxtrack.cloud.messages import ExternalResult, NewRun, RunFormat
 from nxtrack.server import contents
-from nxtrack.server.ids import new_run_id
+from nxtrack.server.gathering import Gathering
+from nxtrack.server.ids import is_id, new_run_id
+from nxtrack.server.instances import NoInstance
 from nxtrack.server.refusals import ApiRefusal
-from nxtrack.server.store import Artefact, Run, StoredAsset, UploadChanged
+from nxtrack.server.store import Artefact, Run, UploadChanged
 
 if TYPE_CHECKING:
     from nxtrack.server.state import Platform
 
-_LONGEST_NAME = 1_000
-_LONGEST_DESCRIPTION = 10_000
-# A hundred years; it also keeps the number within what SQLite holds.
-_LONGEST_DURATION = 100 * 366 * 24 * 3600 * 1000
 _TRIES = 5
+# Of the others, which are archives, a program would get bytes that it can make nothing of.
+_EXECUTED_FORMATS = frozenset({"json", "text"})
 
 
-@dataclass
-class _Intake:
+@dataclass(kw_only=True)
+class _Intake(Gathering):
     """One run on its way in."""
 
     platform: Platform
     application: str
     uploads: dict[str, str] = field(default_factory=dict[str, str])
-    artefacts: dict[str, Artefact] = field(default_factory=dict[str, Artefact])
-    assets: list[StoredAsset] = field(default_factory=list[StoredAsset])
-    metrics: dict[str, Any] | None = None
-    made: list[str] = field(default_factory=list[str])
 
     def take(self, where: str, upload_id: str) -> Artefact:
         """The payload of an upload, which the field `where` names."""
@@ -51,12 +47,6 @@ class _Intake:
         self.uploads[upload.id] = upload.payload
         return Artefact(payload=upload.payload, size=upload.size)
 
-    def add(self, kind: str, data: bytes) -> None:
-        """Stores bytes that came with the request, or out of another payload."""
-        payload = self.platform.payloads.add(data)
-        self.made.append(payload)
-        self.artefacts[kind] = Artefact(payload=payload, size=len(data))
-
     def inspected(self, where: str, artefact: Artefact) -> bytes | None:
         """The bytes of a JSON payload, or None when it is too large to be looked into."""
         if artefact.size > self.platform.limits.inspected:
@@ -66,57 +56,52 @@ class _Intake:
             raise _bad(f"{where}: the upload is not valid JSON in UTF-8.")
         return data
 
-    def adopt(self, findings: contents.Findings) -> None:
-        """Takes over what was found in a payload; what was found last wins."""
-        if findings.metrics is not None:
-            self.metrics = findings.metrics
-        if not findings.assets:
-            return
-        self.assets = []
-        for number, asset in enumerate(findings.assets):
-            kind = f"asset-{number}"
-            self.add(kind, bytes(asset.content))
-            self.assets.append(
-                StoredAsset(
-                    kind=kind,
-                    name=asset.name,
-                    description=asset.description or "",
-                    content_type=asset.content_type,
-                    visual=asset.visual,
-                )
-            )
-
 
 def accept_run(platform: Platform, application: str, instance: str | None, body: bytes) -> str:
-    """Stores the run that a request describes, and gives its id.
+    """Stores the run that a request describes, and gives its id; one without a result is queued.
 
     Raises:
         ApiRefusal: The request cannot be accepted; the sentence names the field.
     """
     request = _decode(body)
-    if request.result is None:
-        raise _bad(
-            "result: it is missing, and this platform runs no instances; send the result of a run made elsewhere."
-        )
-    _check(request, request.result)
+    executed_by = None if request.result else _choose(platform, application, instance)
+    _check(request)
     for _ in range(_TRIES):
-        intake = _Intake(platform, application)
+        intake = _Intake(payloads=platform.payloads, platform=platform, application=application)
         try:
-            return _accept(intake, request, request.result, instance)
+            run_id = _accept(intake, request, instance if executed_by is None else executed_by)
         except (UploadChanged, FileNotFoundError):
             # An upload was replaced while it was being looked at: the next try finds its new payload.
-            platform.payloads.remove(intake.made)
+            intake.forget()
         except BaseException:
-            platform.payloads.remove(intake.made)
+            intake.forget()
             raise
+        else:
+            if executed_by is not None:
+                platform.runner.wake()
+            return run_id
     raise ApiRefusal(HTTPStatus.CONFLICT, "An upload of this run is being replaced over and over; send it again.")
 
 
-def _accept(intake: _Intake, request: NewRun, result: ExternalResult, instance: str | None) -> str:
+def _choose(platform: Platform, application: str, asked: str | None) -> str:
+    """The name of the instance that is to execute a run."""
+    known = platform.store.application(application)
+    default = None if known is None else known.default_instance
+    try:
+        return platform.instances.choose(asked, default).name
+    except NoInstance as error:
+        raise _bad(str(error)) from error
+
+
+def _accept(intake: _Intake, request: NewRun, instance: str | None) -> str:
     formats = (request.configuration and request.configuration.format) or RunFormat()
     output_format = formats.output.type if formats.output else "json"
-    _take_input(intake, request)
-    _take_result(intake, result, output_format)
+    result = request.result
+    if result is None:
+        _check_formats(formats.input.type, output_format)
+    _take_input(intake, request, formats.input.type)
+    if result is not None:
+        _take_result(intake, result, output_format)
     platform = intake.platform
     run = Run(
         id=new_run_id(instance),
@@ -124,15 +109,15 @@ def _accept(intake: _Intake, request: NewRun, result: ExternalResult, instance: 
         instance=instance or "",
         name=request.name or "",
         description=request.description or "",
-        status=result.status,
+        status=result.status if result else "queued",
         created_at=platform.microseconds(),
-        duration=result.execution_duration or 0,
-        error=result.error_message or "",
-        run_type="external",
+        duration=(result and result.execution_duration) or 0,
+        error=(result and result.error_message) or "",
+        run_type="external" if result else "standard",
         input_format=formats.input.type,
         output_format=output_format,
         execution_class=(request.configuration and request.configuration.execution_class) or "",
-        experiment=request.batch_experiment_id,
+        experiment=request.batch_experiment_id or None,
         options=request.options or {},
         metrics=intake.metrics,
         artefacts=intake.artefacts,
@@ -142,7 +127,16 @@ def _accept(intake: _Intake, request: NewRun, result: ExternalResult, instance: 
     return run.id
 
 
-def _take_input(intake: _Intake, request: NewRun) -> None:
+def _check_formats(input_format: str, output_format: str) -> None:
+    for where, name in (("input", input_format), ("output", output_format)):
+        if name not in _EXECUTED_FORMATS:
+            raise _bad(
+                f"configuration.format.{where}.type: instances of this platform read and print json or text, not "
+                f"{name}; execute the run elsewhere and track it."
+            )
+
+
+def _take_input(intake: _Intake, request: NewRun, input_format: str) -> None:
     if request.upload_id:
         intake.artefacts["input"] = intake.take("upload_id", request.upload_id)
     elif request.input is not msgspec.UNSET:
@@ -153,7 +147,16 @@ def _take_input(intake: _Intake, request: NewRun) -> None:
                 f"input: {len(data)} bytes are more than the {intake.platform.limits.inline} that may stand in a "
                 "request; upload it and send its upload_id.",
             )
-        intake.add("input", data)
+        # A text comes as a JSON string; what is stored, and executed, is the text.
+        text = _text_of(data) if input_format == "text" else None
+        intake.add("input", data if text is None else text)
+
+
+def _text_of(data: bytes) -> bytes | None:
+    try:
+        return msgspec.json.decode(data, type=str).encode()
+    except ValueError:
+        return None
 
 
 def _take_result(intake: _Intake, result: ExternalResult, output_format: str) -> None:
@@ -200,29 +203,24 @@ def _named(body: bytes, error: Exception) -> str:
     return str(error).replace("`$.", "`")
 
 
-def _check(request: NewRun, result: ExternalResult) -> None:
+def _check(request: NewRun) -> None:
+    result = request.result
     inline = request.input is not msgspec.UNSET and bytes(request.input) != b"null"
     if inline and request.upload_id:
         raise _bad("input and upload_id: send one of them, not both.")
     if not inline and not request.upload_id:
         raise _bad("upload_id: the run has no input; send input or upload_id.")
-    if result.error_message and result.status != "failed":
+    for name, value in (request.options or {}).items() if result is None else ():
+        # A program gets them as words of its command line, which can hold anything but this.
+        if not name or name.startswith("-") or "\0" in name + value:
+            raise _bad(f"options: {name[:64]!r} cannot be handed to a program; begin its name with no dash.")
+    if result and result.error_message and result.status != "failed":
         raise _bad("result.error_message: only a failed run may have one.")
-    if (result.execution_duration or 0) > _LONGEST_DURATION:
-        raise _bad(f"result.execution_duration: it is more than {_LONGEST_DURATION} ms.")
-    check_texts(request.name, request.description)
-
-
-def check_texts(name: str | None, description: str | None) -> None:
-    """Bounds what people write about a run.
-
-    Raises:
-        ApiRefusal: One is too long.
-    """
-    if len(name or "") > _LONGEST_NAME:
-        raise _bad(f"name: it is longer than {_LONGEST_NAME} characters.")
-    if len(description or "") > _LONGEST_DESCRIPTION:
-        raise _bad(f"description: it is longer than {_LONGEST_DESCRIPTION} characters.")
+    if request.batch_experiment_id and not is_id(request.batch_experiment_id):
+        raise _bad(
+            "batch_experiment_id: it may have letters, digits, `.`, `_` and `-`, begins with one of the first two, "
+            "and has at most 128 of them."
+        )
 
 
 def _bad(message: str) -> ApiRefusal:

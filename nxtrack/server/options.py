@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +14,8 @@ from platformdirs import user_data_path
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nxtrack.server.instances import Instance
+
 Clock = Callable[[], float]
 """Gives the time in seconds since 1970, UTC."""
 
@@ -19,6 +23,14 @@ Clock = Callable[[], float]
 def default_data_folder() -> Path:
     """Where the platform keeps its data when it is not told: the user's own data folder."""
     return user_data_path("nxtrack", appauthor=False) / "platform"
+
+
+def default_jobs() -> int:
+    """How many programs may run at once when it is not said: one for each processor that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    else:  # noqa: RET505  (so that mypy sees which half belongs to which system)
+        return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +46,9 @@ class Limits:
     download: int = 100_000_000
     url_seconds: int = 15 * 60
     page: int = 50
+    # What clients may ask for when the rate limit is on.
+    runs_per_second: float = 5
+    requests_per_minute: float = 2000
     # Ours: a larger output is stored and handed out, but not searched for metrics and assets.
     inspected: int = 64 * 1024 * 1024
     # Ours: an upload that sends nothing for so long is given up.
@@ -50,6 +65,10 @@ class ServeOptions:
         data: The folder that holds everything; made, for its owner only, when it is missing.
         key: The only API key that is let in. None lets any key in, on loopback.
         limits: Sizes and times.
+        rate_limit: Whether to refuse, by 429, more requests than `limits` allow.
+        instances: The programs that execute remote runs.
+        jobs: How many of them may run at once.
+        time_limit: How many seconds each may take.
         clock: What tells the time.
     """
 
@@ -58,4 +77,8 @@ class ServeOptions:
     data: Path = field(default_factory=default_data_folder)
     key: str | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
+    rate_limit: bool = False
+    instances: tuple[Instance, ...] = ()
+    jobs: int = field(default_factory=default_jobs)
+    time_limit: float = 300.0
     clock: Clock = time.time

@@ -97,7 +97,12 @@ def _listening(
         listener = stack.enter_context(_bind(options.host, options.port))
         platform = open_platform(options)
         stack.callback(platform.close)
-        app = make_app(platform, keys=KeyCheck(options.key), loopback=is_loopback(options.host))
+        app = make_app(
+            platform,
+            keys=KeyCheck(options.key),
+            loopback=is_loopback(options.host),
+            rate_limit=options.rate_limit,
+        )
         config = uvicorn.Config(
             app,
             loop="asyncio",

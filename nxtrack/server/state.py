@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 from nxtrack.errors import ServerError
 from nxtrack.server.database import Database
 from nxtrack.server.files import Payloads
+from nxtrack.server.instances import Instances
+from nxtrack.server.livelogs import LiveLogs, read_logs, read_part
+from nxtrack.server.queue import RunQueue
+from nxtrack.server.runner import Runner
 from nxtrack.server.signing import Signer, load_secret
 from nxtrack.server.store import Store, StoredApplication
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nxtrack.server.options import Clock, Limits, ServeOptions
+    from nxtrack.server.records import Run
 
 _SWEEP_SECONDS = 3600
 
@@ -30,6 +35,8 @@ class Platform:
     signer: Signer
     store: Store
     payloads: Payloads
+    instances: Instances
+    runner: Runner
     _swept: float = 0.0
     _sweeping: threading.Lock = field(default_factory=threading.Lock)
 
@@ -52,8 +59,33 @@ class Platform:
             self._swept = now
         self.payloads.remove(self.store.expire_uploads(int(now) - _SWEEP_SECONDS))
 
+    def instance_names(self) -> list[str]:
+        """The instances that are registered."""
+        return self.instances.names
+
+    def cancel(self, run: Run) -> bool:
+        """Cancels a queued or running run, and waits until it is final and its processes are gone, bounded.
+
+        Returns:
+            Whether it is canceled now and was not final before.
+        """
+        return self.runner.cancel(run)
+
+    def cancel_all(self, application: str) -> None:
+        """Cancels all queued and running runs of an application, in the manner of `cancel`."""
+        self.runner.cancel_all(application)
+
+    def logs(self, run: Run, *, last: int | None = None) -> bytes:
+        """A run's logs so far, or only their `last` bytes, whether it is running or final."""
+        return read_logs(self.runner, run, last=last)
+
+    def live_logs(self, run: Run, since: int) -> LiveLogs:
+        """The next part of a run's logs from an offset in bytes on; the run as it was before the call."""
+        return read_part(self.runner, run, since)
+
     def close(self) -> None:
-        """Closes the store."""
+        """Stops what runs, then closes the store."""
+        self.runner.close()
         self.store.close()
 
 
@@ -67,18 +99,36 @@ def open_platform(options: ServeOptions) -> Platform:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         data.chmod(0o700)
-        store = Store(Database(data))
+        # Before the data is opened: instances that cannot be used leave it alone.
+        instances = Instances(options.instances)
+        database = Database(data)
+        store = Store(database)
         try:
+            payloads = Payloads(data)
+            runner = Runner(
+                queue=RunQueue(database),
+                payloads=payloads,
+                instances=instances,
+                limits=options.limits,
+                clock=options.clock,
+                jobs=options.jobs,
+                time_limit=options.time_limit,
+            )
             platform = Platform(
                 data=data,
                 limits=options.limits,
                 clock=options.clock,
                 signer=Signer(load_secret(data / "secret"), options.clock),
                 store=store,
-                payloads=Payloads(data),
+                payloads=payloads,
+                instances=instances,
+                runner=runner,
             )
+            # What ran when a platform was killed had written drafts, which the sweep would take.
+            runner.recover()
             platform.sweep_uploads()
-            platform.payloads.sweep(store.payloads())
+            payloads.sweep(store.payloads())
+            runner.resume()
         except BaseException:
             store.close()
             raise

@@ -2,91 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
+from nxtrack.server.measures import keep_measures
+from nxtrack.server.records import (
+    Artefact,
+    Run,
+    StoredApplication,
+    StoredAsset,
+    StoredExperiment,
+    Upload,
+    asset_of,
+    encoded,
+    run_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from nxtrack.server.database import Database
+
+__all__ = [
+    "Artefact",
+    "Run",
+    "Store",
+    "StoredApplication",
+    "StoredAsset",
+    "StoredExperiment",
+    "Upload",
+    "UploadChanged",
+]
 
 
 class UploadChanged(Exception):  # a signal between two calls of this room, not an error of the tree
     """An upload was replaced, or swept, between looking at it and using it in a run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredApplication:
-    """An application. `created_at` in microseconds since 1970."""
-
-    id: str
-    name: str
-    description: str
-    default_instance: str | None
-    created_at: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """One upload id: `payload` is None until something was PUT. `expires_at` in seconds since 1970."""
-
-    id: str
-    application: str
-    expires_at: int
-    payload: str | None
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artefact:
-    """One payload of a run, and its size in bytes."""
-
-    payload: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAsset:
-    """What is known of an asset besides its content, which is the artefact of the same `kind`."""
-
-    kind: str
-    name: str
-    description: str
-    content_type: str
-    visual: dict[str, Any] | None
-    size: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run as it is stored. `created_at` in microseconds since 1970, `duration` in milliseconds."""
-
-    id: str
-    application: str
-    instance: str
-    name: str
-    description: str
-    status: str
-    created_at: int
-    duration: int
-    error: str
-    run_type: str
-    input_format: str
-    output_format: str
-    execution_class: str
-    experiment: str | None
-    options: dict[str, str]
-    metrics: dict[str, Any] | None
-    number: int = 0
-    artefacts: Mapping[str, Artefact] = field(default_factory=dict[str, Artefact])
-
-
 _RUN_COLUMNS = (
     "id, application, instance, name, description, status, created_at, duration, error, run_type, "
     "input_format, output_format, execution_class, experiment, options, metrics"
+)
+
+_EXPERIMENTS = (
+    "SELECT experiment AS id, MIN(created_at) AS created_at, MAX(created_at) AS updated_at, COUNT(*) AS runs, "
+    "SUM(status NOT IN ('queued', 'running')) AS completed FROM runs"
 )
 
 
@@ -99,6 +60,15 @@ class Store:
     def close(self) -> None:
         """Closes the database."""
         self._database.close()
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change, since the start: what was read at one revision holds for as long as it stays."""
+        return self._database.revision
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One consistent view, for questions that have a module of their own."""
+        return self._database.read()
 
     # Applications
 
@@ -118,6 +88,17 @@ class Store:
         with self._database.read() as db:
             rows = db.execute("SELECT * FROM applications WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
             return [StoredApplication(**row) for row in rows]
+
+    def update_application(
+        self, name: str, *, new_name: str, description: str, default_instance: str | None
+    ) -> StoredApplication | None:
+        """Gives an application another name, description and default instance; None without such an id."""
+        with self._database.write() as db:
+            row = db.execute(
+                "UPDATE applications SET name = ?, description = ?, default_instance = ? WHERE id = ? RETURNING *",
+                (new_name, description, default_instance, name),
+            ).fetchone()
+        return row and StoredApplication(**row)
 
     def remove_application(self, name: str) -> list[str] | None:
         """Forgets an application with all it has; the payloads nobody refers to now, or None without such an id."""
@@ -186,40 +167,58 @@ class Store:
                     raise UploadChanged
             _ensure(db, owner)
             values = [getattr(run, column) for column in _RUN_COLUMNS.split(", ")[:-2]]
-            values += [_encoded(run.options), _encoded(run.metrics)]
+            values += [encoded(run.options), encoded(run.metrics)]
             marks = ", ".join("?" * len(values))
             number = db.execute(f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES ({marks})", values).lastrowid  # noqa: S608
-            db.executemany(
-                "INSERT INTO artefacts (run, kind, payload, size) VALUES (?, ?, ?, ?)",
-                [(number, kind, artefact.payload, artefact.size) for kind, artefact in run.artefacts.items()],
-            )
-            db.executemany(
-                "INSERT INTO assets (run, kind, name, description, content_type, visual) VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (number, asset.kind, asset.name, asset.description, asset.content_type, _encoded(asset.visual))
-                    for asset in assets
-                ],
-            )
+            assert number is not None
+            keep_measures(db, number, run.metrics)
+            add_payloads(db, number, run.artefacts, assets)
 
     def run(self, application: str, name: str) -> Run | None:
         """The run of that id, with its artefacts."""
         with self._database.read() as db:
             row = db.execute("SELECT * FROM runs WHERE id = ? AND application = ?", (name, application)).fetchone()
-            if row is None:
-                return None
-            artefacts = db.execute("SELECT kind, payload, size FROM artefacts WHERE run = ?", (row["number"],))
-            return _run(row, {kind: Artefact(payload=payload, size=size) for kind, payload, size in artefacts})
+            return row and run_of(row, artefacts_of(db, row["number"]))
 
     def runs(
-        self, *, limit: int, application: str | None = None, status: str | None = None, before: int | None = None
+        self,
+        *,
+        limit: int,
+        application: str | None = None,
+        status: str | None = None,
+        experiment: str | None = None,
+        before: int | None = None,
     ) -> list[Run]:
-        """Runs, newest first, without their artefacts: of one application, of one status, older than one number."""
-        wanted = {"application = ?": application, "status = ?": status, "number < ?": before}
+        """Runs, newest first, without their artefacts: of one application, status, experiment, before one number."""
+        wanted = {
+            "application = ?": application,
+            "status = ?": status,
+            "experiment = ?": experiment,
+            "number < ?": before,
+        }
         given = {clause: value for clause, value in wanted.items() if value is not None}
         where = f"WHERE {' AND '.join(given)}" if given else ""
         query = f"SELECT * FROM runs {where} ORDER BY number DESC LIMIT ?"  # noqa: S608  # clauses of our own
         with self._database.read() as db:
-            return [_run(row, {}) for row in db.execute(query, (*given.values(), limit))]
+            return [run_of(row, {}) for row in db.execute(query, (*given.values(), limit))]
+
+    def experiments(self, application: str, *, limit: int, after: str = "") -> list[StoredExperiment]:
+        """An application's batch experiments in the order of their ids, beginning after one."""
+        with self._database.read() as db:
+            rows = db.execute(
+                f"{_EXPERIMENTS} WHERE application = ? AND experiment > ? GROUP BY experiment ORDER BY experiment "
+                "LIMIT ?",
+                (application, after, limit),
+            )
+            return [StoredExperiment(**row) for row in rows]
+
+    def experiment(self, application: str, name: str) -> StoredExperiment | None:
+        """The batch experiment of that id, when a run of the application names it."""
+        with self._database.read() as db:
+            row = db.execute(
+                f"{_EXPERIMENTS} WHERE application = ? AND experiment = ? GROUP BY experiment", (application, name)
+            ).fetchone()
+        return row and StoredExperiment(**row)
 
     def assets(self, run: Run) -> list[StoredAsset]:
         """What is known of a run's assets, in the order they were given."""
@@ -229,7 +228,7 @@ class Store:
                 "JOIN artefacts USING (run, kind) WHERE run = ? ORDER BY CAST(SUBSTR(kind, 7) AS INTEGER)",
                 (run.number,),
             )
-            return [_asset(row) for row in rows]
+            return [asset_of(row) for row in rows]
 
     def rename_run(self, run: Run, *, name: str, description: str) -> None:
         """Gives a run another name and description."""
@@ -250,6 +249,29 @@ class Store:
                 "SELECT payload FROM artefacts UNION SELECT payload FROM uploads WHERE payload IS NOT NULL"
             )
             return {payload for (payload,) in rows}
+
+
+def add_payloads(
+    db: sqlite3.Connection, number: int, artefacts: Mapping[str, Artefact], assets: Iterable[StoredAsset]
+) -> None:
+    """Stores what a run has, within the transaction."""
+    db.executemany(
+        "INSERT INTO artefacts (run, kind, payload, size) VALUES (?, ?, ?, ?)",
+        [(number, kind, artefact.payload, artefact.size) for kind, artefact in artefacts.items()],
+    )
+    db.executemany(
+        "INSERT INTO assets (run, kind, name, description, content_type, visual) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (number, asset.kind, asset.name, asset.description, asset.content_type, encoded(asset.visual))
+            for asset in assets
+        ],
+    )
+
+
+def artefacts_of(db: sqlite3.Connection, number: int) -> dict[str, Artefact]:
+    """The artefacts of a run by kind, within the transaction."""
+    rows = db.execute("SELECT kind, payload, size FROM artefacts WHERE run = ?", (number,))
+    return {kind: Artefact(payload=payload, size=size) for kind, payload, size in rows}
 
 
 def _ensure(db: sqlite3.Connection, application: StoredApplication) -> bool:
@@ -274,24 +296,3 @@ def _unused(db: sqlite3.Connection, payloads: Iterable[str]) -> list[str]:
         "OR EXISTS (SELECT 1 FROM artefacts WHERE payload = :payload)"
     )
     return [name for name in set(payloads) if not db.execute(query, {"payload": name}).fetchone()[0]]
-
-
-def _run(row: sqlite3.Row, artefacts: Mapping[str, Artefact]) -> Run:
-    values: dict[str, Any] = dict(row)
-    values["options"] = msgspec.json.decode(values["options"])
-    values["metrics"] = _decoded(values["metrics"])
-    return Run(**values, artefacts=artefacts)
-
-
-def _asset(row: sqlite3.Row) -> StoredAsset:
-    values: dict[str, Any] = dict(row)
-    values["visual"] = _decoded(values["visual"])
-    return StoredAsset(**values)
-
-
-def _encoded(value: object) -> bytes | None:
-    return None if value is None else msgspec.json.encode(value)
-
-
-def _decoded(value: bytes | None) -> dict[str, Any] | None:
-    return None if value is None else msgspec.json.decode(value, type=dict[str, Any])

@@ -207,10 +207,10 @@ def test_a_fault_is_answered_and_told_on_the_terminal(api, monkeypatch, caplog):
 
 
 def test_a_page_whose_data_is_gone_is_told_in_words(api, monkeypatch):
-    def fail(self, **more):
+    def fail(self):
         raise sqlite3.OperationalError("unable to open database file")
 
-    monkeypatch.setattr(Store, "runs", fail)
+    monkeypatch.setattr(Store, "reading", fail)
     answer = api.page()
     assert answer.status_code == 503
     assert "unable to open database file" in answer.text
