@@ -17,8 +17,24 @@ TrackedStatus = Literal["succeeded", "failed"]
 FINAL_STATUSES: frozenset[str] = frozenset({"succeeded", "failed", "canceled"})
 """Statuses after which a run no longer changes."""
 
-Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
+# A hundred years; it also keeps the number within what a database holds.
+_LONGEST_DURATION = 100 * 366 * 24 * 3600 * 1000
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=_LONGEST_DURATION)]
 """A duration in whole milliseconds."""
+
+RunName = Annotated[str, msgspec.Meta(max_length=1_000)]
+"""What people call a run or an application. Only requests are held to its length."""
+
+Description = Annotated[str, msgspec.Meta(max_length=10_000)]
+"""What people say of a run or an application, held to its length as its name is."""
+
+ID_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+"""How ids look that the local platform takes. The cloud's own rule is not published."""
+
+# Only described: who takes a request says in a sentence what is wrong with an id.
+Id = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ID_PATTERN})]
+"""What names an application, an instance, a run or an experiment."""
 
 
 class Message(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -94,11 +110,11 @@ class NewRun(Message):
 
     input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     upload_id: str | None = None
-    name: str | None = None
-    description: str | None = None
+    name: RunName | None = None
+    description: Description | None = None
     options: dict[str, str] | None = None
     configuration: RunConfiguration | None = None
-    batch_experiment_id: str | None = None
+    batch_experiment_id: Id | None = None
     result: ExternalResult | None = None
 
 
@@ -194,6 +210,13 @@ class RunListItem(Message, omit_defaults=False):
     options: dict[str, str] | None = None
 
 
+class RunList(Message):
+    """Answer of `GET .../runs` as the local platform gives it; `RunPage` is what a client reads of it."""
+
+    runs: list[RunListItem]
+    next_page_token: str | None = None
+
+
 class ListedRun(Message):
     """What a client needs of a `RunListItem`: no odd value elsewhere in somebody's run may make a list unreadable."""
 
@@ -215,11 +238,30 @@ class RunLogs(Message, omit_defaults=False):
     log: str = ""
 
 
+class LogEntry(Message):
+    """One piece of the logs, and when it was written (SDK: `TimestampedRunLog`)."""
+
+    timestamp: str
+    log: str
+
+
+class LiveLogs(Message, omit_defaults=False):
+    """Answer of `GET .../runs/{id}/logs/live` (SDK): what was logged since the last answer.
+
+    `next_page_token` goes back as `since`. A client that sees a final `status_v2` asks no more.
+    """
+
+    items: list[LogEntry]
+    status_v2: str
+    next_page_token: str
+    next_available_in_seconds: float
+
+
 class RunChange(Message):
     """Body of `PUT .../runs/{id}`: what is left out stays as it is (SDK)."""
 
-    name: str | None = None
-    description: str | None = None
+    name: RunName | None = None
+    description: Description | None = None
 
 
 class AssetItem(Message):
@@ -259,13 +301,76 @@ class Application(Message, omit_defaults=False):
     updated_at: str | None = None
 
 
-class NewApplication(Message):
+class ApplicationPage(Message):
+    """Answer of `GET /v1/applications?pagereturn=true` (SDK). Without it the answer is the list alone."""
+
+    items: list[Application]
+    next_page_token: str | None = None
+
+
+class ApplicationChange(Message):
+    """Body of `PUT /v1/applications/{id}`: what is left out stays as it is (SDK). The default goes by either name."""
+
+    name: RunName | None = None
+    description: Description | None = None
+    default_instance_id: Id | None = None
+    default_instance: Id | None = None
+
+
+class NewApplication(ApplicationChange):
     """Body of `POST /v1/applications` (SDK)."""
 
-    id: str | None = None
-    name: str | None = None
-    description: str | None = None
-    default_instance_id: str | None = None
+    id: Id | None = None
+
+
+class Instance(Message, omit_defaults=False):
+    """One instance of an application: a way to run it (SDK)."""
+
+    id: str
+    application_id: str
+    version_id: str = ""
+    name: str = ""
+    description: str = ""
+    configuration: dict[str, Any] = {}
+    locked: bool = False
+    created_at: str = ""
+    updated_at: str = ""
+
+
+class InstancePage(Message):
+    """Answer of `GET .../instances?pagereturn=true` (SDK). Without it the answer is the list alone."""
+
+    items: list[Instance]
+    next_page_token: str | None = None
+
+
+class BatchExperiment(Message, omit_defaults=False):
+    """A batch experiment (SDK), of which the local platform knows what its runs say."""
+
+    id: str
+    name: str
+    created_at: str
+    updated_at: str
+    status: str = "started"
+    description: str = ""
+    type: str = "batch"
+    app_id: str = ""
+    number_of_requested_runs: int = 0
+    number_of_runs: int = 0
+    number_of_completed_runs: int = 0
+    input_set_id: str = ""
+    instance_ids: list[str] = []
+
+
+class ExperimentPage(Message):
+    """Answer of `GET .../experiments/batch?pagereturn=true` (SDK). Without it the answer is the list alone."""
+
+    items: list[BatchExperiment]
+    next_page_token: str | None = None
+
+
+class Done(Message):
+    """An answer that says nothing but that it is done."""
 
 
 class ErrorAnswer(Message):

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from nxtrack.cloud.messages import (
     Application,
     AssetItem,
+    BatchExperiment,
     ContentFormat,
+    Instance,
     RunFormat,
     RunInformation,
     RunListItem,
@@ -19,7 +21,7 @@ from nxtrack.cloud.messages import (
 from nxtrack.server.contents import indicators
 
 if TYPE_CHECKING:
-    from nxtrack.server.store import Run, StoredApplication, StoredAsset
+    from nxtrack.server.store import Run, StoredApplication, StoredAsset, StoredExperiment
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -44,6 +46,28 @@ def application_answer(application: StoredApplication) -> Application:
         default_instance_id=application.default_instance,
         created_at=created,
         updated_at=created,
+    )
+
+
+def instance_answer(application: StoredApplication, name: str) -> Instance:
+    """An instance, which every application has."""
+    created = rfc3339(application.created_at)
+    return Instance(id=name, name=name, application_id=application.id, created_at=created, updated_at=created)
+
+
+def experiment_answer(application: str, experiment: StoredExperiment) -> BatchExperiment:
+    """A batch experiment, as far as its runs tell of it."""
+    done = experiment.runs == experiment.completed
+    return BatchExperiment(
+        id=experiment.id,
+        name=experiment.id,
+        created_at=rfc3339(experiment.created_at),
+        updated_at=rfc3339(experiment.updated_at),
+        status="completed" if done else "started",
+        app_id=application,
+        number_of_requested_runs=experiment.runs,
+        number_of_runs=experiment.runs,
+        number_of_completed_runs=experiment.completed,
     )
 
 

@@ -1,4 +1,4 @@
-"""Which path leads where."""
+"""Puts the platform's application together: what stands before every route, the routes, and how refusals are told."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
 
-from nxtrack.server import api, objects, pages, refusals
+from nxtrack.server import api, pages, refusals
 from nxtrack.server.auth import Guard, KeyCheck
+from nxtrack.server.rates import RateLimit
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-
     from nxtrack.server.state import Platform
 
 
-def make_app(platform: Platform, *, keys: KeyCheck, loopback: bool) -> Starlette:
-    """The application that serves one platform."""
+def make_app(platform: Platform, *, keys: KeyCheck, loopback: bool, rate_limit: bool = False) -> Starlette:
+    """The application that serves one platform, with a rate limit or without one."""
+    middleware = [Middleware(Guard, keys=keys, loopback=loopback)]
+    if rate_limit:
+        limits = platform.limits
+        middleware.append(
+            Middleware(
+                RateLimit,
+                runs_per_second=limits.runs_per_second,
+                requests_per_minute=limits.requests_per_minute,
+                clock=platform.clock,
+            )
+        )
     app = Starlette(
-        routes=_routes(),
-        middleware=[Middleware(Guard, keys=keys, loopback=loopback)],
+        routes=[*api.routes(), *pages.routes()],
+        middleware=middleware,
         exception_handlers={
             HTTPException: refusals.on_http_error,
             refusals.ApiRefusal: refusals.on_api_refusal,
@@ -37,41 +45,3 @@ def make_app(platform: Platform, *, keys: KeyCheck, loopback: bool) -> Starlette
     app.state.platform = platform
     app.router.redirect_slashes = False
     return app
-
-
-def _routes() -> list[BaseRoute]:
-    run = "/applications/{app}/runs/{run}"
-    return [
-        Route("/healthz", healthz),
-        Route("/", pages.history),
-        Route("/runs/{app}/{run}", pages.run),
-        Route("/static/{name}", pages.static),
-        Route("/uploads/{upload_id}", objects.put_upload, methods=["PUT"]),
-        Route("/downloads/{app}/{run}/{kind}", objects.get_download),
-        Mount(
-            "/v1",
-            routes=[
-                Route("/applications", api.create_application, methods=["POST"]),
-                Route("/applications", api.list_applications),
-                Route("/applications/{app}", api.get_application),
-                Route("/applications/{app}", api.delete_application, methods=["DELETE"]),
-                Route("/applications/{app}/runs/uploadurl", objects.create_upload, methods=["POST"]),
-                Route("/applications/{app}/runs", api.create_run, methods=["POST"]),
-                Route("/applications/{app}/runs", api.list_runs),
-                Route(run, api.get_run),
-                Route(run, api.change_run, methods=["PUT"]),
-                Route(run, api.delete_run, methods=["DELETE"]),
-                Route(f"{run}/metadata", api.get_metadata),
-                Route(f"{run}/input", api.get_input),
-                Route(f"{run}/output", api.get_output),
-                Route(f"{run}/logs", api.get_logs),
-                Route(f"{run}/assets", api.list_assets),
-                Route(f"{run}/assets/{{asset}}", api.get_asset),
-            ],
-        ),
-    ]
-
-
-def healthz(_: Request) -> Response:
-    """`GET /healthz`: the platform is up."""
-    return PlainTextResponse("ok\n")

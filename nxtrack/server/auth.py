@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 # These prove themselves by a signature, or hold nothing of anybody's.
-_OPEN = ("/uploads/", "/downloads/", "/static/", "/healthz")
+_OPEN = ("/uploads/", "/downloads/", "/static/")
+_OPEN_EXACTLY = ("/healthz", "/openapi.json")
+_SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def is_loopback(host: str) -> bool:
@@ -70,7 +72,8 @@ class Guard:
     """Stands before every route.
 
     On loopback it refuses requests whose Host is another name: a web page that has its own name resolve to
-    127.0.0.1 could otherwise have the user's browser read the runs (DNS rebinding).
+    127.0.0.1 could otherwise have the user's browser read the runs (DNS rebinding). Another web page's forms
+    change nothing either.
     """
 
     def __init__(self, app: ASGIApp, *, keys: KeyCheck, loopback: bool) -> None:
@@ -94,11 +97,16 @@ class Guard:
                 "This platform answers to localhost and 127.0.0.1 only; the request's Host header is another name.",
             )
         path: str = scope["path"]
-        if path.startswith(_OPEN):
+        if path.startswith(_OPEN) or path in _OPEN_EXACTLY:
             return None
         given = headers.get("authorization", "")
         if path.startswith("/v1/"):
             return self._check_api(given)
+        if scope["method"] not in _SAFE and not _same_site(headers):
+            return PlainTextResponse(
+                "This comes from another web page: do it on a page of this platform.\n",
+                status_code=HTTPStatus.FORBIDDEN,
+            )
         return self._check_page(given)
 
     def _check_api(self, given: str) -> Response | None:
@@ -123,6 +131,18 @@ class Guard:
             status_code=HTTPStatus.UNAUTHORIZED,
             headers={"WWW-Authenticate": 'Basic realm="nxtrack", charset="UTF-8"'},
         )
+
+
+def _same_site(headers: Headers) -> bool:
+    """Whether a request that changes something comes from a page of this platform, or from no page at all.
+
+    A browser sends it with the user's sign-in, and on loopback without any, whichever page asks for it (CSRF). The
+    API needs no such check: no other page's form or script can send its key.
+    """
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        return False
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2].lower() == headers["host"].lower()
 
 
 def _digest(key: str) -> bytes:

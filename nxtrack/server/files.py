@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Draft:
     """A payload that is still being received. Leaving its `with` block without `keep()` forgets it."""
 
-    def __init__(self, folder: Path, partial: Path) -> None:
-        self.id = new_payload_id()
+    def __init__(self, folder: Path, partial: Path, name: str) -> None:
+        self.id = name
         self.size = 0
         self._target = folder / self.id[:2] / self.id
         self._partial = partial / self.id
@@ -45,6 +45,10 @@ class Draft:
         self._file.write(data)
         self.size += len(data)
 
+    def flush(self) -> None:
+        """Has what was written so far be seen by those who read the draft."""
+        self._file.flush()
+
     def keep(self) -> str:
         """Puts the whole payload in its place, by one rename, and gives its id."""
         self._file.close()
@@ -63,9 +67,28 @@ class Payloads:
         for folder in (self._folder, self._partial):
             folder.mkdir(mode=0o700, exist_ok=True)
 
-    def draft(self) -> Draft:
-        """Begins a payload."""
-        return Draft(self._folder, self._partial)
+    def draft(self, name: str | None = None) -> Draft:
+        """Begins a payload, under an id that is known already or a new one."""
+        return Draft(self._folder, self._partial, name or new_payload_id())
+
+    def rescue(self, name: str) -> int:
+        """Keeps what a killed platform had written of a draft; its size in bytes, 0 when there is nothing."""
+        partial, target = self._partial / name, self.path(name)
+        if partial.exists():
+            target.parent.mkdir(exist_ok=True)
+            partial.replace(target)
+        return target.stat().st_size if target.exists() else 0
+
+    def open(self, name: str) -> BinaryIO:
+        """Opens a payload for reading, or a draft as far as it is written.
+
+        Raises:
+            FileNotFoundError: There is none of that id.
+        """
+        # A draft moves to its place while one looks; it never moves back.
+        with contextlib.suppress(FileNotFoundError):
+            return (self._partial / name).open("rb")
+        return self.path(name).open("rb")
 
     def add(self, data: bytes) -> str:
         """Stores bytes that are at hand, and gives their id."""

@@ -51,8 +51,14 @@ def platform_of(request: Request) -> Platform:
 
 
 def base_url(request: Request) -> str:
-    """The address by which the client reached this server, so that signed URLs go the same way, proxies included."""
-    return str(request.base_url).rstrip("/")
+    """The address by which the client reached this server, so that signed URLs go the same way, proxies included.
+
+    A proxy that speaks TLS says so in `X-Forwarded-Proto`. Whoever else sends it gets URLs that lead nowhere.
+    """
+    base = request.base_url
+    if request.headers.get("x-forwarded-proto") == "https":
+        base = base.replace(scheme="https")
+    return str(base).rstrip("/")
 
 
 def create_upload(request: Request) -> Response:
@@ -122,11 +128,13 @@ def get_download(request: Request) -> Response:
     parts = request.path_params
     run = platform.store.run(parts["app"], parts["run"])
     artefact = run and run.artefacts.get(parts["kind"])
-    if not run or not artefact:
+    file = artefact and platform.payloads.path(artefact.payload)
+    # A run may be deleted between one look and the next.
+    if not run or not file or not file.is_file():
         raise ObjectRefusal(HTTPStatus.NOT_FOUND, "NoSuchKey", "The specified key does not exist.")
     media, suffix = media_of(run, parts["kind"])
     return _Download(
-        platform.payloads.path(artefact.payload),
+        file,
         media_type=media,
         filename=f"{run.id}-{parts['kind']}.{suffix}",
         headers=_DOWNLOAD_HEADERS,
@@ -135,7 +143,7 @@ def get_download(request: Request) -> Response:
 
 def media_of(run: Run, kind: str) -> tuple[str, str]:
     """The media type of a run's payload, and the suffix of a file that holds it."""
-    formats = {"input": run.input_format, "output": run.output_format, "logs": "text"}
+    formats = {"input": run.input_format, "output": run.output_format, "logs": "text", "stdout": "text"}
     return _MEDIA.get(formats.get(kind, "json"), _ARCHIVE)
 
 

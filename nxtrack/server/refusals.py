@@ -14,6 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from nxtrack.cloud.messages import ErrorAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
 
 
@@ -23,13 +25,18 @@ _CODES: dict[int, str] = {
     HTTPStatus.METHOD_NOT_ALLOWED: "MethodNotAllowed",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
 }
+# A refusal may repeat what was asked for: no browser is to guess that it is anything but text.
+_PLAIN = {"X-Content-Type-Options": "nosniff"}
+_CLOSE = {"Connection": "close"}
+_SHOWN = 200
 
 
 class ApiRefusal(Exception):  # an answer, not an error of the platform's own
-    """An answer of the API that refuses a request, in one sentence."""
+    """An answer of the API that refuses a request, in one sentence, and may give up the connection, too."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, close: bool = False) -> None:
         super().__init__(message)
+        self.close = close
         self.status = status
         self.message = message
 
@@ -45,11 +52,13 @@ class ObjectRefusal(Exception):  # as above
         self.message = message
 
 
-def api_answer(status: int, message: str) -> Response:
+def api_answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """A refusal of the API."""
     body = msgspec.json.encode(ErrorAnswer(error=message))
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return Response(body, status_code=status, headers=headers, media_type="application/json")
+    more = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
+    return Response(
+        body, status_code=status, headers={**_PLAIN, **more, **(headers or {})}, media_type="application/json"
+    )
 
 
 def object_answer(status: int, code: str, message: str, *, close: bool = False) -> Response:
@@ -58,14 +67,14 @@ def object_answer(status: int, code: str, message: str, *, close: bool = False) 
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
     )
-    headers = {"Connection": "close"} if close else None
+    headers = {**_PLAIN, **(_CLOSE if close else {})}
     return Response(body, status_code=status, headers=headers, media_type="application/xml")
 
 
 def on_api_refusal(_: Request, error: Exception) -> Response:
     """Answers an `ApiRefusal`."""
     assert isinstance(error, ApiRefusal)
-    return api_answer(error.status, error.message)
+    return api_answer(error.status, error.message, _CLOSE if error.close else None)
 
 
 def on_object_refusal(_: Request, error: Exception) -> Response:
@@ -75,9 +84,12 @@ def on_object_refusal(_: Request, error: Exception) -> Response:
 
 
 def on_http_error(request: Request, error: Exception) -> Response:
-    """Answers what the router refuses: no such path, or not by that method."""
+    """Answers what the router refuses: no such path, or not by that method, when it says which ones there are."""
     assert isinstance(error, HTTPException)
-    return _in_the_manner_of(request, error.status_code, f"{request.method} {request.url.path}: {error.detail}.")
+    path: str = request.scope["path"]
+    refusal = _in_the_manner_of(request, error.status_code, f"{request.method} {path[:_SHOWN]}: {error.detail}.")
+    refusal.headers.update(error.headers or {})
+    return refusal
 
 
 def on_storage_error(request: Request, error: Exception) -> Response:
@@ -95,9 +107,9 @@ def on_fault(request: Request, _: Exception) -> Response:
 
 
 def _in_the_manner_of(request: Request, status: int, message: str) -> Response:
-    path = request.url.path
+    path: str = request.scope["path"]
     if path.startswith("/v1/"):
         return api_answer(status, message)
     if path.startswith(("/uploads/", "/downloads/")):
         return object_answer(status, _CODES.get(status, "InternalError"), message)
-    return PlainTextResponse(f"{message}\n", status_code=status)
+    return PlainTextResponse(f"{message}\n", status_code=status, headers=_PLAIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import socket
 from urllib.parse import urlsplit
 
 import pytest
@@ -57,6 +59,9 @@ def test_pages_ask_for_a_configured_key(locked, path):
 def test_what_holds_nobodys_data_needs_no_key(locked):
     assert locked.page("/healthz").text == "ok\n"
     assert locked.page("/static/style.css").status_code == 200
+    assert locked.page("/openapi.json").status_code == 200
+    for path in ("/healthzz", "/openapi.json/", "/static"):
+        assert locked.page(path).status_code == 401
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "127.0.0.1", "127.8.9.1", "[::1]"])
@@ -86,6 +91,100 @@ def test_any_name_is_answered_beyond_loopback(start):
     api.url = api.url.replace("0.0.0.0", "127.0.0.1")
     assert api.page("/healthz", headers={"Host": "solver.example:1"}).status_code == 200
     assert api.page("/", headers={"Host": "solver.example:1"}).status_code == 401
+
+
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=lambda headers: next(iter(headers.values())))
+def test_another_web_page_changes_nothing(shared, headers):
+    """Its forms go where they like, with the user's sign-in and on loopback without any (CSRF)."""
+    run_id = shared.track()
+    for path in (f"/runs/{shared.app}/{run_id}/cancel", "/"):
+        answer = shared.session.post(f"{shared.url}{path}", headers=headers, timeout=30)
+        assert (answer.status_code, "another web page" in answer.text) == (403, True)
+    # It may still lead there, and what needs a key goes by the key.
+    assert shared.page("/", headers=headers).status_code == 200
+    assert shared.call("GET", "/applications").status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": ""}])
+def test_pages_of_this_platform_may_change_things(shared, headers):
+    if "Origin" in headers:
+        headers = {"Origin": shared.url}
+    answer = shared.session.post(f"{shared.url}/nonesuch", headers=headers, timeout=30)
+    assert answer.status_code == 404
+
+
+def test_a_web_page_cannot_send_a_key(shared):
+    """What the browser asks before it does so gets no leave to (no CORS)."""
+    answer = shared.session.options(
+        f"{shared.url}/v1/applications/a/runs",
+        headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"},
+        timeout=30,
+    )
+    assert answer.status_code == 401
+    answer = shared.session.get(
+        f"{shared.url}/v1/applications", headers=shared.headers | {"Origin": "https://evil.example"}, timeout=30
+    )
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize("path", ["/v1/{}", "/uploads/{}", "/downloads/{}", "/nonesuch/{}", "/v1/applications/{}"])
+def test_what_is_refused_is_never_taken_for_a_page(shared, path):
+    answer = shared.page(path.format(HOSTILE), headers=shared.headers)
+    assert answer.status_code >= 400
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-type"].partition(";")[0] in {"application/json", "application/xml", "text/plain"}
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", "1, 2", "0x10", "99999999999999999999"])
+def test_an_odd_length_is_refused(shared, length):
+    url = urlsplit(shared.upload_url()["upload_url"])
+    with socket.create_connection((url.hostname, url.port), timeout=10) as connection:
+        head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: {length}\r\n\r\n"
+        connection.sendall(head.encode())
+        status = int(connection.makefile("rb").readline().split()[1])
+    assert status in {400, 413}
+
+
+def test_a_compressed_body_is_never_unpacked(shared):
+    """A bomb stays what it is: an upload keeps its bytes, and a request in that form is no JSON."""
+    bomb = gzip.compress(b"0" * 10_000_000)
+    headers = shared.headers | {"Content-Encoding": "gzip"}
+    answer = shared.session.post(f"{shared.url}/v1/applications/a/runs", data=bomb, headers=headers, timeout=30)
+    assert (answer.status_code, "not valid JSON" in answer.json()["error"]) == (400, True)
+    url = shared.upload_url()["upload_url"]
+    assert shared.put(url, bomb, headers={"Content-Encoding": "gzip"}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-Host", "X-Forwarded-For", "Forwarded", "X-Forwarded-Prefix"])
+def test_nobody_else_says_where_uploads_go(shared, name):
+    answer = shared.session.post(
+        f"{shared.url}/v1/applications/a/runs/uploadurl",
+        headers=shared.headers | {name: "evil.example"},
+        timeout=30,
+    )
+    assert answer.json()["upload_url"].startswith(f"{shared.url}/uploads/")
+
+
+@pytest.mark.parametrize(("said", "scheme"), [("https", "https"), ("http", "http"), ("javascript", "http")])
+def test_behind_a_proxy_that_speaks_tls_uploads_do_too(shared, said, scheme):
+    answer = shared.session.post(
+        f"{shared.url}/v1/applications/a/runs/uploadurl",
+        headers=shared.headers | {"X-Forwarded-Proto": said},
+        timeout=30,
+    )
+    assert urlsplit(answer.json()["upload_url"]).scheme == scheme
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "solver.example", ""])

@@ -122,8 +122,8 @@ BAD = [
     ),
     ({"input": {}, "options": ["a"], "result": {"status": "failed"}}, "`options`"),
     ({"input": {}, "name": 1, "result": {"status": "failed"}}, "`name`"),
-    ({"input": {}, "name": "x" * 1001, "result": {"status": "failed"}}, "name: "),
-    ({"input": {}, "description": "x" * 10_001, "result": {"status": "failed"}}, "description: "),
+    ({"input": {}, "name": "x" * 1001, "result": {"status": "failed"}}, "<= 1000 - at `name`"),
+    ({"input": {}, "description": "x" * 10_001, "result": {"status": "failed"}}, "at `description`"),
     (
         {"input": {}, "configuration": {"format": {"input": {"type": "xml"}}}, "result": {"status": "failed"}},
         "`configuration.format.input.type`",
@@ -179,7 +179,16 @@ def test_a_text_output_may_be_any_text(shared):
     configuration = {"format": {"input": {"type": "json"}, "output": {"type": "text"}}}
     run_id = shared.track(output=b'not "json"', configuration=configuration)
     assert shared.runs(f"/{run_id}").json()["output"] == 'not "json"'
-    assert shared.runs(f"/{run_id}/output").text == 'not "json"'
+    answer = shared.runs(f"/{run_id}/output")
+    assert (answer.json(), answer.headers["content-type"]) == ('not "json"', "application/json")
+    assert shared.session.get(shared.runs(f"/{run_id}/output?format=url").json()["url"]).text == 'not "json"'
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_text_input_reads_back_as_a_json_string(shared, form):
+    """The public SDK (1.13) reads an inline input as JSON, also when it is a text that it has called JSON."""
+    run_id = shared.track(data=b"a;b \xc3\xbc", configuration={"format": {"input": {"type": form}}})
+    assert shared.runs(f"/{run_id}/input").json() == "a;b ü"
 
 
 def test_an_input_too_large_for_a_request_is_refused(start):
@@ -355,17 +364,86 @@ def test_applications(start):
     assert made.json() == api.call("GET", "/applications/b").json()
     assert (made.json()["id"], made.json()["name"], made.json()["description"]) == ("b", "Bee", "d")
     assert "exists already" in error(api.call("POST", "/applications", json={"id": "b"}), 409)
-    assert api.call("POST", "/applications").json()["id"].startswith("app-")
+    assert api.call("POST", "/applications", json={}).json()["id"].startswith("app-")
+    error(api.call("POST", "/applications"))
     error(api.call("POST", "/applications", json={"id": "../up"}))
     error(api.call("POST", "/applications", data=b"nonsense"))
     api.track(app="written-to")
     assert api.call("GET", "/applications/written-to").json()["name"] == "written-to"
-    page = api.call("GET", "/applications").json()
+    page = api.call("GET", "/applications", params={"pagereturn": "true"}).json()
     assert [item["id"][:4] for item in page["items"]] == ["app-", "b"]
     page = api.call("GET", "/applications", params={"pagetoken": page["next_page_token"]}).json()
     assert [item["id"] for item in page["items"]] == ["written-to"]
     assert "next_page_token" not in page
     error(api.call("GET", "/applications", params={"pagetoken": "../"}))
+    error(api.call("GET", "/applications", params={"pagereturn": "yes"}))
+    # Who asks for no pages gets the list alone, as the public SDK has it.
+    assert [item["id"][:4] for item in api.call("GET", "/applications").json()] == ["app-", "b", "writ"]
+
+
+def test_an_application_is_changed(api):
+    made = api.call("POST", "/applications", json={"id": "a", "name": "A", "default_instance": "main"}).json()
+    assert made["default_instance_id"] == "main"
+    answer = api.call("PUT", "/applications/a", json={"name": "B"})
+    assert answer.json() == made | {"name": "B"}
+    answer = api.call("PUT", "/applications/a", json={"description": "d", "default_instance_id": "other"})
+    assert answer.json() == made | {"name": "B", "description": "d", "default_instance_id": "other"}
+    assert api.call("GET", "/applications/a").json() == answer.json()
+    error(api.call("PUT", "/applications/a", json={"default_instance": "../up"}))
+    error(api.call("POST", "/applications", json={"id": "b", "default_instance_id": "../up"}))
+    error(api.call("PUT", "/applications/nonesuch", json={}), 404)
+
+
+def test_a_run_of_a_batch_experiment_is_listed_under_it(api):
+    """The guide: external runs can be attached to a batch experiment by `batch_experiment_id`."""
+    first = api.track(batch_experiment_id="exp-1")
+    api.clock.now += 1
+    api.track()
+    api.track(batch_experiment_id="exp-2")
+    second = api.track(batch_experiment_id="exp-1", status="failed")
+    api.track(batch_experiment_id="exp-1", app="other")
+    experiments = f"/applications/{api.app}/experiments/batch"
+    runs = api.call("GET", f"{experiments}/exp-1/runs").json()["runs"]
+    assert [(run["id"], run["experiment_id"]) for run in runs] == [(second, "exp-1"), (first, "exp-1")]
+    found = api.call("GET", f"{experiments}/exp-1").json()
+    assert found == api.call("GET", f"{experiments}/exp-1/metadata").json()
+    assert (found["status"], found["number_of_runs"], found["number_of_completed_runs"]) == ("completed", 2, 2)
+    assert found["created_at"] < found["updated_at"]
+    page = api.call("GET", experiments, params={"type": "batch", "pagereturn": "true"}).json()
+    assert [item["id"] for item in page["items"]] == ["exp-1", "exp-2"]
+    assert [item["id"] for item in api.call("GET", experiments).json()] == ["exp-1", "exp-2"]
+    assert api.call("GET", experiments, params={"type": "scenario"}).json() == []
+    for path in ("exp-3", "exp-3/runs", "exp-3/metadata", "%00"):
+        assert "No run of application" in error(api.call("GET", f"{experiments}/{path}"), 404)
+    assert "batch_experiment_id" in error(
+        api.post({"input": {}, "batch_experiment_id": "a/b", "result": {"status": "failed"}})
+    )
+
+
+def test_a_parameter_that_stands_there_twice_is_refused(shared):
+    shared.upload(b"{}")
+    for query in ("pagetoken=a&pagetoken=b", "pagereturn=true&pagereturn=true", "pagereturn=maybe"):
+        assert query.partition("=")[0] in error(shared.runs(f"?{query}"))
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("", {"GET", "HEAD", "POST"}), ("/x", {"GET", "HEAD", "PUT", "DELETE"})])
+def test_a_refused_method_is_told_the_others(shared, path, allowed):
+    answer = shared.runs(path, method="PATCH")
+    error(answer, 405)
+    assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+def test_a_body_that_stalls_is_given_up(start):
+    api = start(limits={"idle_seconds": 0.2})
+    parts = urlsplit(api.url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.putrequest("POST", f"/v1/applications/{api.app}/runs")
+        connection.putheader("Authorization", "Bearer any")
+        connection.putheader("Content-Length", "10")
+        connection.endheaders(b"{")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("connection")) == (408, "close")
 
 
 def test_reading_what_does_not_exist(shared):
@@ -406,3 +484,30 @@ def test_dots_in_a_path_lead_nowhere(shared, path):
     with contextlib.closing(connection):
         connection.request("POST", f"/v1/applications{path}", headers=shared.headers)
         assert connection.getresponse().status in {400, 404, 405}
+
+
+def test_logs_are_followed_to_their_end(api):
+    """Piece by piece; the final status comes with the last one, since the public SDK (1.13) asks no more after it."""
+    logs = "".join(f"line {number} ü\n" for number in range(200_000)) + "no end"
+    run_id = api.track(logs=logs.encode(), status="failed")
+    found, statuses, query = "", [], {}
+    while not statuses or statuses[-1] == "running":
+        page = api.runs(f"/{run_id}/logs/live", params=query).json()
+        found += "".join(item["log"] for item in page["items"])
+        statuses.append(page["status_v2"])
+        assert page["next_available_in_seconds"] == 0
+        query = {"since": page["next_page_token"]}
+    assert found == logs
+    assert len(statuses) > 2
+    assert statuses[-1] == "failed"
+    page = api.runs(f"/{run_id}/logs/live", params=query).json()
+    assert (page["items"], page["status_v2"]) == ([], "failed")
+    other = api.track()
+    for token in ("x", "0", query["since"]):
+        assert "since" in error(api.runs(f"/{other}/logs/live", params={"since": token}))
+
+
+def test_what_has_ended_cannot_be_canceled(api):
+    run_id = api.track()
+    assert "has succeeded already" in error(api.runs(f"/{run_id}/cancel", method="PATCH"), 409)
+    error(api.runs("/nonesuch/cancel", method="PATCH"), 404)

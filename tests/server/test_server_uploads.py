@@ -255,6 +255,20 @@ def test_a_download_of_a_deleted_run_is_gone(api):
     assert (answer.status_code, error_of(answer)[0]) == (404, "NoSuchKey")
 
 
+def test_a_payload_that_goes_while_it_is_asked_for_is_no_fault(api):
+    """As when one client deletes a run that another reads."""
+    run_id = api.track()
+    url = api.runs(f"/{run_id}/output?format=url").json()["url"]
+    for path in (api.data / "payloads").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    answer = api.session.get(url)
+    assert (answer.status_code, error_of(answer)[0]) == (404, "NoSuchKey")
+    for path in ("", "/input", "/output"):
+        answer = api.runs(f"/{run_id}{path}")
+        assert (answer.status_code, "no longer there" in answer.json()["error"]) == (404, True)
+
+
 def test_the_download_limit_is_a_setting(start):
     api = start(limits={"download": 10})
     run_id = api.track(output=b'"0123456789"')
@@ -266,7 +280,8 @@ def test_the_download_limit_is_a_setting(start):
 def test_text_and_archives_are_handed_out_as_what_they_are(api):
     formats = {"format": {"input": {"type": "text"}, "output": {"type": "multi-file"}}}
     run_id = api.track(data=b"a;b", output=b"\x1f\x8b\x00", configuration=formats, logs=b"hello")
-    assert api.runs(f"/{run_id}/input").headers["content-type"] == "text/plain; charset=utf-8"
+    answer = api.session.get(api.runs(f"/{run_id}/input?format=url").json()["url"])
+    assert (answer.text, answer.headers["content-type"]) == ("a;b", "text/plain; charset=utf-8")
     answer = api.runs(f"/{run_id}/output")
     assert answer.status_code == 400
     assert "?format=url" in answer.json()["error"]
