@@ -1,187 +1,51 @@
-"""The pages for people."""
+"""What all pages share: their headers, static files, colours, and how numbers are told to people."""
 
 from __future__ import annotations
 
-import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
-from nxtrack.server.pages import duration_text, size_text
-
-HOSTILE = "</title><script>alert(1)</script>\"'&"
+from nxtrack.server.pages.rendering import ago_text, duration_text, number_text, size_text
 
 
-class Seen(HTMLParser):
-    """Which tags and links a page has."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags = []
-        self.links = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "a":
-            self.links.append(dict(attrs).get("href"))
-
-
-def seen(answer, status=200):
-    """What is on a page, after the checks that hold for each."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    page = Seen(answer.text)
-    for tag, attributes in page.tags:
-        assert tag not in {"script", "style", "img", "iframe"}
-        assert not any(name.startswith("on") or name == "style" for name in attributes)
-    assert [attributes for tag, attributes in page.tags if tag == "html"] == [{"lang": "en"}]
-    return page
-
-
-def test_an_empty_history_says_what_to_do(api):
-    answer = api.page()
-    seen(answer)
-    assert "No runs yet" in answer.text
-    assert "No runs like these" in api.page("/?status=failed").text
-
-
-def test_the_history_lists_runs_of_all_applications(api):
-    first = api.track(app="one", name="First", output=b'{"metrics": {"gap": 0.0123456789, "n": {"x": 3}}}')
-    second = api.track(app="two", status="failed")
-    answer = api.page()
-    page = seen(answer)
-    assert page.links.index(f"/runs/two/{second}") < page.links.index(f"/runs/one/{first}")
-    assert "First" in answer.text
-    assert "0.0123457" in answer.text
-    assert "2027-01-15 08:00:00" in answer.text
-    assert 'datetime="2027-01-15T08:00:00.000000Z"' in answer.text
-    assert [attributes["scope"] for tag, attributes in page.tags if tag == "th"] == ["col"] * 7 + ["row"] * 2
-
-
-def test_the_history_is_filtered(api):
-    first = api.track(app="one")
-    second = api.track(app="two", status="failed")
-    for query, shown, hidden in (
-        ("?application=one", first, second),
-        ("?status=failed", second, first),
-        ("?application=two&status=failed", second, first),
-    ):
-        text = api.page(f"/{query}").text
-        assert shown in text
-        assert hidden not in text
-    assert "No runs like these" in api.page("/?application=one&status=failed").text
-
-
-def test_the_history_is_paged(start):
-    api = start(limits={"page": 2})
-    made = [api.track() for _ in range(5)]
-    page, shown = seen(api.page("/?application=routing")), []
-    while True:
-        shown += [link.rpartition("/")[2] for link in page.links if link.startswith("/runs/")]
-        older = [link for link in page.links if "before=" in link]
-        if not older:
-            break
-        page = seen(api.page(older[0]))
-        assert "/?application=routing&status=" in page.links
-    assert shown == made[::-1]
-    assert "not one that this page gave out" in api.page("/?before=1-x").text
-
-
-def test_a_run_shows_what_there_is(api):
-    run_id = api.track(
-        name="What-if",
-        description="Without the depot",
-        status="failed",
-        data=b'{"a":[1]}',
-        output=json.dumps(
-            {"metrics": {"cost": 1234567.5}, "assets": [{"name": "Plan", "content": 1, "description": "All of it"}]}
-        ).encode(),
-        logs=b"Presolve <b>\n",
-        options={"time_limit": "10"},
-        batch_experiment_id="batch-1",
-        result={"error_message": "ValueError: no", "execution_duration": 61_000},
-    )
-    answer = api.page(f"/runs/{api.app}/{run_id}")
-    page = seen(answer)
-    for text in ("What-if", "Without the depot", "failed", "ValueError: no", "time_limit", "batch-1", "1 min 01 s"):
-        assert text in answer.text
-    assert "1.23457e+06" in answer.text
-    assert "&#34;a&#34;: [\n    1\n  ]" in answer.text
-    assert "Presolve &lt;b&gt;" in answer.text
-    downloads = [link for link in page.links if "/downloads/" in link]
-    assert len(downloads) == 4
-    assert [api.session.get(link).status_code for link in downloads] == [200] * 4
-
-
-def test_a_bare_run_is_shown_too(api):
-    run_id = api.post({"input": {}, "result": {"status": "succeeded"}}).json()["run_id"]
-    answer = api.page(f"/runs/{api.app}/{run_id}")
-    seen(answer)
-    assert "Output" not in answer.text
-
-
-def test_what_is_large_is_only_linked_to(start):
-    api = start(limits={"download": 1_000_000})
-    run_id = api.track(
-        data=json.dumps("x" * 300_000).encode(),
-        output=json.dumps("y" * 1_100_000).encode(),
-        logs=b"log line\n" * 10_000,
-    )
-    answer = api.page(f"/runs/{api.app}/{run_id}")
-    seen(answer)
-    assert "xxx" not in answer.text
-    assert "300.0 kB" in answer.text
-    assert "too large to download" in answer.text
-    assert "only the end is shown" in answer.text
-    assert len(answer.content) < 100_000
-
-
-def test_an_archive_is_not_shown_as_text(api):
-    formats = {"format": {"input": {"type": "csv-archive"}, "output": {"type": "text"}}}
-    run_id = api.track(data=b"\x1f\x8bAAAA", output=b"plain words", configuration=formats)
-    text = api.page(f"/runs/{api.app}/{run_id}").text
-    assert "AAAA" not in text
-    assert "plain words" in text
-
-
-def test_nothing_in_a_run_becomes_markup(api):
-    run_id = api.track(
-        name=HOSTILE,
-        description=HOSTILE,
-        status="failed",
-        data=json.dumps({HOSTILE: HOSTILE}).encode(),
-        output=json.dumps(
-            {"metrics": {HOSTILE: HOSTILE}, "assets": [{"name": HOSTILE, "content": 1, "description": HOSTILE}]}
-        ).encode(),
-        logs=HOSTILE.encode(),
-        options={HOSTILE: HOSTILE},
-        batch_experiment_id=HOSTILE,
-        result={"error_message": HOSTILE},
-    )
-    for path in ("/", f"/runs/{api.app}/{run_id}", f"/?application={HOSTILE}"):
-        seen(api.page(path))
-
-
-@pytest.mark.parametrize("path", ["/runs/a/nonesuch", "/runs/%20/x", "/runs/a/%20"])
-def test_a_run_that_is_not_there(shared, path):
+@pytest.mark.parametrize("path", ["/", "/history/points", "/?q=x", "/?from=yesterday", "/runs/a/nonesuch", "/compare"])
+def test_every_page_is_strict_with_the_browser(shared, path):
     answer = shared.page(path)
-    seen(answer, 404)
-    assert "There is no such run" in answer.text
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert "unsafe" not in str(policy)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert answer.headers["cache-control"] == "no-store"
+    assert re.findall("<html[^>]*>", answer.text) == ['<html lang="en">']
+    # Nothing inline, and nothing from elsewhere: it is to work without internet.
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|https?://(?!127\.0\.0\.1)(?!www\.w3\.org/2000/svg)", answer.text)
+    assert all(tag.endswith(" defer>") for tag in re.findall("<script[^>]*>", answer.text))
+    assert re.findall("<script[^>]*>(?!</script>)", answer.text) == []
 
 
-def test_only_what_is_static_is_static(shared):
-    answer = shared.page("/static/style.css")
-    assert answer.headers["content-type"] == "text/css; charset=utf-8"
-    assert "prefers-color-scheme: dark" in answer.text
-    assert shared.page("/static/..%2fpages.py").status_code == 404
-    assert shared.page("/static/nonesuch").status_code == 404
-    assert shared.page("/nonesuch").status_code == 404
+@pytest.mark.parametrize(
+    ("name", "media"),
+    [
+        ("style.css", "text/css; charset=utf-8"),
+        ("history.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ],
+)
+def test_static_files_are_asked_for_again_but_sent_once(shared, name, media):
+    answer = shared.page(f"/static/{name}")
+    assert answer.headers["content-type"] == media
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    again = shared.page(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/static/..%2fpages.py", "/static/nonesuch", "/static/", "/nonesuch"])
+def test_only_what_is_static_is_static(shared, path):
+    assert shared.page(path).status_code == 404
 
 
 def luminance(colour):
@@ -193,26 +57,48 @@ def luminance(colour):
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def contrast(one, other):
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def schemes(api):
+    """The colours of the light and of the dark scheme, by their names."""
+    light, dark = api.page("/static/style.css").text.split("@media", 1)
+    return [dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", scheme)) for scheme in (light, dark)]
+
+
 @pytest.mark.parametrize(
     ("ink", "paper"),
     [
-        ("ink", "paper"),
-        ("ink", "band"),
-        ("faint", "paper"),
-        ("faint", "band"),
-        ("link", "paper"),
+        *(
+            (ink, paper)
+            for ink in ("ink", "faint", "link", "bad", "good")
+            for paper in ("paper", "card", "band", "hover")
+        ),
         ("good", "good-band"),
         ("bad", "bad-band"),
+        ("busy", "busy-band"),
         ("other", "other-band"),
+        ("ink", "other-band"),
+        ("ink", "busy-band"),
+        ("faint", "busy-band"),
+        ("faint", "good-band"),
+        ("on-link", "link"),
     ],
 )
 def test_text_is_readable_in_both_schemes(shared, ink, paper):
     """WCAG 2.2, AA: a contrast of 4.5 to 1."""
-    light, dark = shared.page("/static/style.css").text.split("@media", 1)
-    for scheme in (light, dark):
-        colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]+)", scheme))
-        one, other = sorted((luminance(colours[ink]), luminance(colours[paper])), reverse=True)
-        assert (one + 0.05) / (other + 0.05) >= 4.5
+    for scheme in schemes(shared):
+        assert contrast(scheme[ink], scheme[paper]) >= 4.5
+
+
+@pytest.mark.parametrize("paper", ["paper", "card"])
+def test_controls_and_marks_are_seen_in_both_schemes(shared, paper):
+    """WCAG 2.2, AA: 3 to 1 for what is no text."""
+    for scheme in schemes(shared):
+        for line in ("edge", "focus", "link", "bad", "other"):
+            assert contrast(scheme[line], scheme[paper]) >= 3
 
 
 @pytest.mark.parametrize(
@@ -236,3 +122,41 @@ def test_durations_are_for_people(milliseconds, text):
 )
 def test_sizes_are_for_people(count, text):
     assert size_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1234567, "1,234,567"),
+        (1234567.5, "1,234,568"),
+        (1234.5678, "1,234.57"),
+        (0.0123456789, "0.0123457"),
+        (-0.5, "-0.5"),
+        (0.0, "0"),
+        (1e-9, "1e-09"),
+        (1.5e300, "1.5e+300"),
+        pytest.param(10**400, "≈1e400", id="huge"),
+        pytest.param(-(10**5000), "≈-1e5000", id="unspeakable"),
+        (True, "True"),
+        ("HiGHS", "HiGHS"),
+    ],
+)
+def test_numbers_are_for_people(value, text):
+    assert number_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "in the future"),
+        (0, "just now"),
+        (9, "just now"),
+        (10, "10 s ago"),
+        (119, "1 min ago"),
+        (7200, "2 h ago"),
+        (86_400 * 400, "1 y ago"),
+    ],
+)
+def test_times_are_for_people(seconds, text):
+    assert ago_text(1_000_000_000_000_000, 1_000_000_000_000_000 + seconds * 1_000_000) == text
