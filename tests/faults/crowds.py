@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from faults import agents, clocks, online
 from faults.bench import DIED, Bench, Solve
-from faults.diary import Diary, drained
+from faults.diary import Diary, drain, drained
 from faults.families import WAYS
 from faults.nursery import Child, nursery, together, until
 from faults.tally import Kind
@@ -67,7 +67,7 @@ def _crowd_trial(bench: Bench, forks: Nursery, kills: int) -> None:
                 child.strike(signal.SIGKILL)
                 killed += child.wait() == -signal.SIGKILL
         bench.tally.injections += killed
-        trial.drain(settle=SETTLE, jobs=8, seconds=60)
+        drain(trial, settle=SETTLE, jobs=8)
         diary.judge()
 
 
@@ -85,7 +85,7 @@ def _threads(bench: Bench, size: int) -> None:
                     time.sleep(0.002 + chance.random() * 0.06)
                     child.strike(signal.SIGKILL)
                     bench.tally.injections += child.wait() == -signal.SIGKILL
-                trial.drain(jobs=8)
+                drain(trial, jobs=8)
                 diary.judge()
 
 

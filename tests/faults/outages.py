@@ -265,7 +265,7 @@ def _cut_tls(bench: Bench, size: int) -> None:
         plans = [
             Break(times=times, side=side, at=at, how=how)
             for side in ("client", "server")
-            for at in spread(range(carried[side]), size // 6)
+            for at in spread(range(carried[side]), max(2, size // 6))
             for times, how in ((1, "reset"), (3, "close"), (2, "stall"))
         ]
         for chosen in spread(plans, size):

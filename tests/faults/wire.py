@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +110,9 @@ def _late(bench: Bench, size: int) -> None:
         late = POST.fault(Late, times=size, seconds=0.5)
         breaker.add(late)
         report = trial.drain(breaker.url, seconds=60, settle=4.0, jobs=4)
+        patience = time.monotonic() + 10
+        while late.taken < late.happened and time.monotonic() < patience:
+            time.sleep(0.02)
         bench.tally.injections += late.happened
         delivered(trial, report, trial.judge(*solves), len(solves))
 
