@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from faults.attempts import Attempt, attempt, delivered
 from faults.bench import Solve
-from faults.breaker import POST_RUN, PUT_UPLOAD, UPLOAD_URL, Breaker, Cut, Fault, Late
+from faults.network.attempts import Attempt, attempt, delivered
+from faults.network.breaker import POST_RUN, PUT_UPLOAD, UPLOAD_URL, Breaker, Cut, Fault, Late
 from faults.tally import Kind, spread
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from faults.bench import Solve
-from faults.callers import shape
-from faults.nursery import pause, together
+from faults.crowds.callers import shape
+from faults.crowds.nursery import pause, together
 
 from nxtrack.errors import NxtrackError
 

@@ -12,12 +12,12 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from faults.attempts import delivered, flushed, wrong
-from faults.babble import answer
 from faults.bench import Solve
-from faults.breaker import UPLOAD_URL, Breaker, Edit, Reply, Request
+from faults.network.attempts import delivered, flushed, wrong
+from faults.network.babble import answer
+from faults.network.breaker import UPLOAD_URL, Breaker, Edit, Reply, Request
+from faults.network.tunnel import Break, Tunnel
 from faults.tally import Kind, spread
-from faults.tunnel import Break, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

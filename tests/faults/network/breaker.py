@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from faults.streams import LONGEST, Gone, Stream
+from faults.network.streams import LONGEST, Gone, Stream
 
 if TYPE_CHECKING:
     import ssl

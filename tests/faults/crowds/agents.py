@@ -11,17 +11,17 @@ import time
 from typing import TYPE_CHECKING
 
 from faults.bench import Bench, Solve
-from faults.diary import Diary, drained
-from faults.nursery import nursery, pause, seconds, started, together, until
-from faults.relay import relay
+from faults.crowds.diary import Diary, drained
+from faults.crowds.nursery import nursery, pause, seconds, started, together, until
+from faults.crowds.relay import relay
 from faults.tally import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from faults.bench import Trial
-    from faults.nursery import Child, Nursery
-    from faults.relay import Relay
+    from faults.crowds.nursery import Child, Nursery
+    from faults.crowds.relay import Relay
 
 INT, TERM, HUP, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL
 SETTLE = 2.0
@@ -290,6 +290,6 @@ def _watch_stalled(bench: Bench, forks: Nursery, end: int, chance: random.Random
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("a flush that gets SIGINT, SIGTERM or SIGHUP, once or twice", _signals, quick=8, full=120),
-    Kind("flush --watch beside writers: stopped, killed, without a platform", _watches, quick=6, full=120),
+    Kind("a flush that gets SIGINT, SIGTERM or SIGHUP, once or twice", _signals, quick=4, full=120),
+    Kind("flush --watch beside writers: stopped, killed, without a platform", _watches, quick=3, full=120),
 )
