@@ -8,8 +8,8 @@
 | `network` | what is between a flush and the platform, the platform's answers, the object store |
 | `crowds` | many at once, clocks that jump, online mode, the watch |
 
-`bench` has the platform that all of them deliver to and the judge of what arrived, `tally` what is counted, `machine` faults in
-any order.
+`bench` has the platform that all of them deliver to and the judge of what arrived, `tally` what is counted, `machine`
+faults in any order.
 """
 
 from __future__ import annotations

@@ -165,10 +165,10 @@ class _Scene:
     def stopped(self, agent: Child, *signals: int) -> Generator[None, None, None]:
         """Asks an agent to stop, and looks at how it does."""
         tally, quiet = self.trial.bench.tally, all(writer.ended() for writer in self.writers)
-        for number in signals:
+        for position, number in enumerate(signals):
+            if position:  # Two of a kind that come at once are one signal to a process.
+                yield from pause(0.3)
             agent.strike(number)
-            if number != signals[-1]:
-                yield from pause(0.1)
         if not (yield from until(agent.ended, seconds(AT_ONCE))):
             tally.found(
                 "wrong", f"{self.trial.application}: goes on for seconds after {signals}: {self.said()[-300:]!r}"
