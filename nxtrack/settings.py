@@ -40,8 +40,8 @@ class Settings:
         durability: `power` fsyncs a finished run, `process` does not (`NXTRACK_DURABILITY`).
         settle: Seconds a run whose POST went unanswered is given to show up in the platform's list before it may
             be posted again (`NXTRACK_SETTLE`).
-        max_spool: Bytes beyond which a flush removes delivered runs, oldest first, or None to keep them
-            (`NXTRACK_MAX_SPOOL`).
+        max_spool: Bytes that the spool may hold, or None for no limit: delivered runs give way, oldest first, and when
+            those that wait hold more, new ones are refused (`NXTRACK_MAX_SPOOL`).
         max_log: Bytes after which a run's log takes only its traceback, or None for no limit (`NXTRACK_MAX_LOG`).
         jobs: Connections a flush works with (`NXTRACK_JOBS`).
         rate: Run posts a second, 0 for no limit; the platform documents 5 (`NXTRACK_RATE`).

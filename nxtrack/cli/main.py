@@ -60,12 +60,13 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    _open_what_is_closed()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A name or a path may hold what the terminal's encoding cannot show; that is no reason to fail.
-            stream.reconfigure(errors="backslashreplace")
+    status = INTERRUPTED
     try:
+        _open_what_is_closed()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # A name or a path may hold what the terminal's encoding cannot show; that is no reason to fail.
+                stream.reconfigure(errors="backslashreplace")
         status = _run(list(sys.argv[1:] if args is None else args))
         say()  # flushes what others than us have printed
     except Unwritable as error:
@@ -74,6 +75,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return BROKEN_PIPE
         complain(str(error))
         return LATER
+    except KeyboardInterrupt:  # What is through keeps its status.
+        return status
     return status
 
 

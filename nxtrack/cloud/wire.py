@@ -151,8 +151,10 @@ class Adapter(HTTPAdapter):
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in list(manager.pools.keys()):
                 if (pool := manager.pools.get(key)) is not None:
-                    pool.close()
-        super().close()
+                    with contextlib.suppress(OSError):  # What was to be said was said.
+                        pool.close()
+        with contextlib.suppress(OSError):
+            super().close()
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Returns the pools of connections through a proxy."""

@@ -34,7 +34,7 @@ HYSTERESIS = 0.9
 """Room is made down to this part of what is allowed, so that it is not made again for every run."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PAUSES = (0.0, 0.01, 0.02, 0.05)
+_PAUSES = (0.0, 0.0, 0.01, 0.02, 0.05)
 _freeing = threading.Lock()
 _LEAST_SHARE = 4096
 _REMEASURE_SECONDS = 10.0
@@ -137,24 +137,29 @@ class Room:
         Raises:
             OSError: It failed, and not for want of room, or there is none to be had.
         """
-        try:
-            return action()
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-        # One at a time, as a file's room is free a little later than its name.
-        with _freeing, suppress(OSError):
-            os.unlink(self._reserve)  # noqa: PTH108  (if another thread was faster, there is room now as well)
         for pause in _PAUSES:
             try:
                 return action()
             except OSError as error:
                 if error.errno not in _FULL:
                     raise
-            with _freeing, suppress(SpoolUnavailable):
-                make_room(self._paths, 0, self)
+            self._give_way()
             time.sleep(pause)  # Other flushers free room as well.
         return action()
+
+    def _give_way(self) -> None:
+        with _freeing:  # One at a time, as a file's room is free a little later than its name.
+            try:
+                os.unlink(self._reserve)  # noqa: PTH108
+            except OSError:
+                with suppress(SpoolUnavailable):
+                    make_room(self._paths, 0, self)
+
+
+def forget() -> None:
+    """Lets a forked child start from nothing: the lock may be held by a thread that only the parent has."""
+    global _freeing  # noqa: PLW0603
+    _freeing = threading.Lock()
 
 
 class Pruned(NamedTuple):

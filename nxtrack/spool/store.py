@@ -323,6 +323,7 @@ def _prepare_process() -> None:
 def _forked() -> None:
     writer.detach_all()
     losses.forget()
+    room.forget()
 
 
 @cache

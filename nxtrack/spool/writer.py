@@ -139,15 +139,20 @@ class RunWriter:
         self._sidecars: list[str] = []
         self._numbers = count()
         self.locked = False
-        path = paths.run(run_id, "active")
-        while True:
-            self._descriptor = os.open(path, system.CREATE, 0o600)
-            with suppress(OSError):  # A file system without locks, say: recovery goes by the process id then.
-                self.locked = system.try_lock(self._descriptor)
-            if os.fstat(self._descriptor).st_nlink:
-                break
-            os.close(self._descriptor)  # A recovery whose clock had jumped took it for old and empty before the lock.
+        self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
+        with suppress(OSError):  # A file system without locks, say: recovery goes by the process id then.
+            self.locked = system.try_lock(self._descriptor)
+        if self._is_gone():
+            # A recovery whose clock had jumped took the file for old and empty, before the lock was taken.
+            os.close(self._descriptor)
+            self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
+            self.locked = system.try_lock(self._descriptor)
         _live[id(self)] = self
+
+    def _is_gone(self) -> bool:
+        with suppress(OSError):
+            return not os.fstat(self._descriptor).st_nlink
+        return False
 
     def append(self, *records: AnyRecord) -> None:
         """Writes frames, with one `write()`. After the run's end, nothing.
@@ -323,10 +328,14 @@ class RunWriter:
     def _logged(self) -> tuple[Logged, ...]:
         """Returns what the log holds. It is read again, as what signal handlers log may stand in any order."""
         size = crc = 0
-        if self._log >= 0:
+        if self._log < 0:
+            return ()
+        try:
             os.lseek(self._log, 0, os.SEEK_SET)
             while chunk := os.read(self._log, 1 << 20):
                 size, crc = size + len(chunk), crc32(chunk, crc)
+        except OSError:
+            return ()  # A log without a checksum is better than none.
         self._written += size
         return (Logged(size=size, crc=crc),) if size else ()
 

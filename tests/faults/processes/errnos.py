@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from faults import strace
 from faults.bench import Bench, Solve, Trial
-from faults.forks import RETURNED, Outcome, forks, solving
-from faults.kills import FLUSH, LARGE, SETTLE, at_rest
+from faults.processes import strace
+from faults.processes.forks import RETURNED, Outcome, forks, solving
+from faults.processes.kills import FLUSH, LARGE, SETTLE, at_rest
 from faults.tally import Kind, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from faults.bench import Arrived
-    from faults.strace import Call, Point
+    from faults.processes.strace import Call, Point
 
 ERRORS = ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "EACCES", "ENOMEM", "EINTR")
 

@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 
-from faults.streams import LONGEST, Gone, Stream
+from faults.network.streams import LONGEST, Gone, Stream
 
 
 @dataclass

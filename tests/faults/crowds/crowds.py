@@ -8,17 +8,17 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from faults import agents, clocks, online
 from faults.bench import DIED, Bench, Solve
-from faults.diary import Diary, drained
-from faults.families import WAYS
-from faults.nursery import Child, nursery, together, until
+from faults.crowds import agents, clocks, online
+from faults.crowds.diary import Diary, drain, drained
+from faults.crowds.families import WAYS
+from faults.crowds.nursery import Child, nursery, together, until
 from faults.tally import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from faults.nursery import Nursery
+    from faults.crowds.nursery import Nursery
 
 SETTLE = 2.0
 """Seconds that a post of a killed flusher is given: the platform may be about to take it."""
@@ -67,7 +67,7 @@ def _crowd_trial(bench: Bench, forks: Nursery, kills: int) -> None:
                 child.strike(signal.SIGKILL)
                 killed += child.wait() == -signal.SIGKILL
         bench.tally.injections += killed
-        trial.drain(settle=SETTLE, jobs=8, seconds=60)
+        drain(trial, settle=SETTLE, jobs=8)
         diary.judge()
 
 
@@ -85,7 +85,7 @@ def _threads(bench: Bench, size: int) -> None:
                     time.sleep(0.002 + chance.random() * 0.06)
                     child.strike(signal.SIGKILL)
                     bench.tally.injections += child.wait() == -signal.SIGKILL
-                trial.drain(jobs=8)
+                drain(trial, jobs=8)
                 diary.judge()
 
 
@@ -110,7 +110,7 @@ def _family(bench: Bench, forks: Nursery, way: str, death: str, leave: str) -> G
         diary, go, output = Diary(trial), trial.folder / "go", trial.folder / "output"
         what = f"{trial.application}: {way}, {death} dies"
         parent = forks.fork(
-            *("faults.families:family", way, diary.path, death, leave, go, 1),
+            *("faults.crowds.families:family", way, diary.path, death, leave, go, 1),
             environment=trial.environment(NXTRACK_DURABILITY="process"),
             output=output,
         )
@@ -183,10 +183,10 @@ def _flush_at_once(bench: Bench, forks: Nursery, diary: Diary) -> None:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("writers and flushers killed again and again, eight threads writing", _crowd, quick=12, full=400),
-    Kind("forks in the middle of a solve, parent or child killed", _families, quick=14, full=150),
-    Kind("eight threads in one tracked function, killed", _threads, quick=6, full=60),
-    Kind("four flushers at once on one spool", _flushers, quick=6, full=120),
+    Kind("writers and flushers killed again and again, eight threads writing", _crowd, quick=8, full=400),
+    Kind("forks in the middle of a solve, parent or child killed", _families, quick=8, full=150),
+    Kind("eight threads in one tracked function, killed", _threads, quick=4, full=60),
+    Kind("four flushers at once on one spool", _flushers, quick=3, full=120),
     *clocks.KINDS,
     *agents.KINDS,
     *online.KINDS,

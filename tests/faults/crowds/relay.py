@@ -82,10 +82,12 @@ class Relay:
         if self._server is not None:
             self._server.close()
             self._server = None
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)  # What was taken just now begins, and can be ended then.
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _back(self) -> None:
         self._open.set()

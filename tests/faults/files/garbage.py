@@ -11,9 +11,9 @@ from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-from faults.apart import commands
 from faults.bench import Bench, Solve, Trial
-from faults.damage import (
+from faults.files.apart import commands
+from faults.files.damage import (
     Damage,
     content_of,
     delivering,
@@ -32,7 +32,7 @@ from support.proxy import POST_RUN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faults.damage import Begin, Change
+    from faults.files.damage import Begin, Change
 
 BLOCK = 4096
 

@@ -10,9 +10,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from faults import mounts, scarcity, users
 from faults.bench import KEY, Bench, Solve
-from faults.scarcity import Wordy
+from faults.storage import mounts, scarcity, users
+from faults.storage.scarcity import Wordy
 from faults.tally import Kind, spread
 from support.proxy import Fault, Proxy
 
@@ -100,7 +100,7 @@ def _read_only(bench: Bench, size: int) -> None:
                 bench.tally.found("lost", f"{trial.application}: read-only from {first} to {last}, {scarce}")
 
 
-_REMOUNT = "from faults import mounts; mounts.make_read_only({disk!r}, yes={yes})"
+_REMOUNT = "from faults.storage import mounts; mounts.make_read_only({disk!r}, yes={yes})"
 
 
 def _fails(bench: Bench, size: int) -> None:
@@ -111,7 +111,7 @@ def _fails(bench: Bench, size: int) -> None:
         with bench.trial() as trial:
             disk = mounts.Disk(trial.folder)
             trial.spool = disk.folder / "spool"
-            act = f"from faults import mounts; mounts.{how}({str(disk.folder)!r})"
+            act = f"from faults.storage import mounts; mounts.{how}({str(disk.folder)!r})"
             with disk.mounted():
                 ended = server.run(
                     trial, users.PROGRAM, problems=users.problems(SOLVES), acts={f"{word} {number}": act}
@@ -277,7 +277,7 @@ def _vanishes_in_a_flush(bench: Bench, size: int) -> None:
 
 _AS_NOBODY = """
 import os, shutil
-from faults import mounts
+from faults.storage import mounts
 mounts.unshare()
 mounts.show_as({folder!r}, "/mnt")
 os.chdir("/mnt")

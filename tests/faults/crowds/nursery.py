@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 IMPORTED = (
-    "faults.callers",
-    "faults.families",
+    "faults.crowds.callers",
+    "faults.crowds.families",
     "nxtrack.delivery.flusher",
     "nxtrack.cli.commands",
     "nxtrack.cli.flush",
@@ -152,7 +152,7 @@ def _serve() -> None:
     ctypes.CDLL(None).prctl(_BECOME_SUBREAPER, 1, 0, 0, 0)
     for module in IMPORTED:
         importlib.import_module(module)
-    from faults.callers import HELD_BACK
+    from faults.crowds.callers import HELD_BACK
 
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     for line in sys.stdin:
@@ -186,7 +186,7 @@ def _become(order: dict[str, Any]) -> None:
     if order["task"] != "command":  # It takes them itself, when it is about to be what gets them.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     module, _, name = order["task"].rpartition(":")
-    getattr(importlib.import_module(module or "faults.callers"), name)(*order["arguments"])
+    getattr(importlib.import_module(module or "faults.crowds.callers"), name)(*order["arguments"])
 
 
 def _sweep() -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from faults.forks import PATIENCE, Outcome, forks
+from faults.processes.forks import PATIENCE, Outcome, forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

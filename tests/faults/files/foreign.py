@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from faults.apart import apart
 from faults.bench import Bench, Solve, Trial
-from faults.damage import files, killed, look_into
+from faults.files.apart import apart
+from faults.files.damage import files, killed, look_into
 from faults.tally import Kind, spread
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         """Starts it with an environment that has nothing of the developer's in it."""
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         kept = {name: value for name, value in os.environ.items() if name.startswith(("PATH", "LANG", "LC_"))}
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"import sys; sys.path[:0] = {[str(root), str(root / 'tests')]}\n{_START}"],
@@ -232,7 +232,7 @@ def noticed(solves: Sequence[Solve], ended: Ended) -> Iterator[str]:
 
 
 _START = """
-from faults import users
+from faults.storage import users
 users.serve()
 """
 
@@ -252,7 +252,7 @@ def serve() -> None:
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
             if module.name != "nxtrack.spool._windows":
                 importlib.import_module(module.name)
-    importlib.import_module("faults.mounts")
+    importlib.import_module("faults.storage.mounts")
     print("ready", flush=True)
     for line in sys.stdin.buffer:
         order = json.loads(line)

@@ -8,16 +8,16 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from faults.diary import Diary, drained
-from faults.nursery import nursery, pause, seconds, together, until
-from faults.relay import relay
+from faults.crowds.diary import Diary, drained
+from faults.crowds.nursery import nursery, pause, seconds, together, until
+from faults.crowds.relay import relay
 from faults.tally import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from faults.bench import Bench, Trial
-    from faults.nursery import Child, Nursery
+    from faults.crowds.nursery import Child, Nursery
 
 SETTLE = 2.0
 """Seconds that a post of a killed program is given: the platform may be about to take it."""
@@ -108,5 +108,5 @@ def _inspect(diary: Diary, child: Child, leave: str, *, exit_wait: float | None)
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("online mode: programs killed, forked and ended, the platform away or stalled", _online, quick=20, full=240),
+    Kind("online mode: programs killed, forked and ended, the platform away or stalled", _online, quick=6, full=240),
 )

@@ -7,8 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from faults import users
 from faults.bench import Solve, differences
+from faults.storage import users
 
 from nxtrack.errors import NxtrackError
 from nxtrack.spool import layout, losses

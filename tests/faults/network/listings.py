@@ -11,10 +11,10 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from faults.attempts import Attempt, attempt, delivered, wrong
-from faults.babble import answer
 from faults.bench import Solve
-from faults.breaker import POST_RUN, Breaker, Cut, Edit, Fault, Reply, Request
+from faults.network.attempts import Attempt, attempt, delivered, wrong
+from faults.network.babble import answer
+from faults.network.breaker import POST_RUN, Breaker, Cut, Edit, Fault, Reply, Request
 from faults.tally import Kind, spread
 
 if TYPE_CHECKING:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from faults.attempts import Attempt, attempt, delivered
 from faults.bench import Solve
-from faults.breaker import POST_RUN, PUT_UPLOAD, UPLOAD_URL, Breaker, Cut, Fault, Late
+from faults.network.attempts import Attempt, attempt, delivered
+from faults.network.breaker import POST_RUN, PUT_UPLOAD, UPLOAD_URL, Breaker, Cut, Fault, Late
 from faults.tally import Kind, spread
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def _late(bench: Bench, size: int) -> None:
         late = POST.fault(Late, times=size, seconds=0.5)
         breaker.add(late)
         report = trial.drain(breaker.url, seconds=60, settle=4.0, jobs=4)
+        patience = time.monotonic() + 10
+        while late.taken < late.happened and time.monotonic() < patience:
+            time.sleep(0.02)
         bench.tally.injections += late.happened
         delivered(trial, report, trial.judge(*solves), len(solves))
 

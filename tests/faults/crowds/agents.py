@@ -11,17 +11,17 @@ import time
 from typing import TYPE_CHECKING
 
 from faults.bench import Bench, Solve
-from faults.diary import Diary, drained
-from faults.nursery import nursery, pause, seconds, started, together, until
-from faults.relay import relay
+from faults.crowds.diary import Diary, drained
+from faults.crowds.nursery import nursery, pause, seconds, started, together, until
+from faults.crowds.relay import relay
 from faults.tally import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from faults.bench import Trial
-    from faults.nursery import Child, Nursery
-    from faults.relay import Relay
+    from faults.crowds.nursery import Child, Nursery
+    from faults.crowds.relay import Relay
 
 INT, TERM, HUP, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL
 SETTLE = 2.0
@@ -165,10 +165,10 @@ class _Scene:
     def stopped(self, agent: Child, *signals: int) -> Generator[None, None, None]:
         """Asks an agent to stop, and looks at how it does."""
         tally, quiet = self.trial.bench.tally, all(writer.ended() for writer in self.writers)
-        for number in signals:
+        for position, number in enumerate(signals):
+            if position:  # Two of a kind that come at once are one signal to a process.
+                yield from pause(0.3)
             agent.strike(number)
-            if number != signals[-1]:
-                yield from pause(0.1)
         if not (yield from until(agent.ended, seconds(AT_ONCE))):
             tally.found(
                 "wrong", f"{self.trial.application}: goes on for seconds after {signals}: {self.said()[-300:]!r}"
@@ -290,6 +290,6 @@ def _watch_stalled(bench: Bench, forks: Nursery, end: int, chance: random.Random
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("a flush that gets SIGINT, SIGTERM or SIGHUP, once or twice", _signals, quick=8, full=120),
-    Kind("flush --watch beside writers: stopped, killed, without a platform", _watches, quick=6, full=120),
+    Kind("a flush that gets SIGINT, SIGTERM or SIGHUP, once or twice", _signals, quick=4, full=120),
+    Kind("flush --watch beside writers: stopped, killed, without a platform", _watches, quick=3, full=120),
 )

@@ -9,8 +9,8 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from faults import mounts, scarcity, users
 from faults.bench import SOLVER, Bench, Solve, differences
+from faults.storage import mounts, scarcity, users
 from faults.tally import Kind
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from faults.attempts import delivered, flushed, wrong
 from faults.bench import Solve
-from faults.breaker import UPLOAD_URL, Breaker, Cut, Edit, Request
+from faults.network.attempts import delivered, flushed, wrong
+from faults.network.breaker import UPLOAD_URL, Breaker, Cut, Edit, Request
 from faults.tally import Kind, spread
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ def _gone(fronted: Fronted, how: signal.Signals, *, after: int) -> None:
     with bench.trial() as trial, closing(fronted.api):
         trial.record(Solve(1, size=100_000))
         fronted.api.watch = watch
-        report = flushed(trial, fronted.api.url, answer_wait=0.3)
+        report = flushed(trial, fronted.api.url, answer_wait=0.1)
         fronted.api.watch = lambda request, content: None
         if how is signal.SIGKILL:
             store.close()

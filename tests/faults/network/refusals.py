@@ -7,10 +7,10 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from faults.attempts import Attempt, attempt, wrong
-from faults.babble import answer, refusal
 from faults.bench import Solve
-from faults.breaker import POST_RUN, PUT_UPLOAD, UPLOAD_URL, Breaker, Cut, Edit, Fault, Reply
+from faults.network.attempts import Attempt, attempt, wrong
+from faults.network.babble import answer, refusal
+from faults.network.breaker import POST_RUN, PUT_UPLOAD, UPLOAD_URL, Breaker, Cut, Edit, Fault, Reply
 from faults.tally import Kind, spread
 
 from nxtrack.spool import retention

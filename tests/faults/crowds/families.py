@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from faults.callers import call, hush, open_diary, tell
+from faults.crowds.callers import call, hush, open_diary, tell
 
 GO_SECONDS = 30.0
 
@@ -95,7 +95,7 @@ def _pool(story: Story) -> None:
 
 
 def _program(story: Story) -> None:
-    code = f"from faults.families import child; child(*{(os.getpid(), *story)!r})"
+    code = f"from faults.crowds.families import child; child(*{(os.getpid(), *story)!r})"
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | paths, check=False, close_fds=False)
     _survive(story, done.returncode)

@@ -7,9 +7,9 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING
 
-from faults import foreign, garbage
 from faults.bench import DIED, Bench, Solve, Trial
-from faults.damage import (
+from faults.files import foreign, garbage
+from faults.files.damage import (
     Damage,
     content_of,
     delivering,
@@ -31,7 +31,7 @@ from faults.tally import Kind, spread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from faults.damage import Begin, Change
+    from faults.files.damage import Begin, Change
 
 LARGE = 300_000
 """Bytes of an input and an output that stand in files of their own."""
@@ -87,7 +87,7 @@ def _settled(bench: Bench, size: int) -> None:
 
 
 def _settled_batch(bench: Bench, begin: Begin, places: list[tuple[int, int]], *, delivered: bool) -> None:
-    from faults.apart import commands
+    from faults.files.apart import commands
 
     with bench.trial() as trial:
         solves = [Solve(number) for number in range(len(places) + 1)]

@@ -12,12 +12,12 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from faults.attempts import delivered, flushed, wrong
-from faults.babble import answer
 from faults.bench import Solve
-from faults.breaker import UPLOAD_URL, Breaker, Edit, Reply, Request
+from faults.network.attempts import delivered, flushed, wrong
+from faults.network.babble import answer
+from faults.network.breaker import UPLOAD_URL, Breaker, Edit, Reply, Request
+from faults.network.tunnel import Break, Tunnel
 from faults.tally import Kind, spread
-from faults.tunnel import Break, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -265,7 +265,7 @@ def _cut_tls(bench: Bench, size: int) -> None:
         plans = [
             Break(times=times, side=side, at=at, how=how)
             for side in ("client", "server")
-            for at in spread(range(carried[side]), size // 6)
+            for at in spread(range(carried[side]), max(2, size // 6))
             for times, how in ((1, "reset"), (3, "close"), (2, "stall"))
         ]
         for chosen in spread(plans, size):

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faults.bench import KEY, MARKER
-from faults.diary import Diary, drained
-from faults.nursery import nursery, pause, together, until
-from faults.relay import relay
+from faults.crowds.diary import Diary, drained
+from faults.crowds.nursery import nursery, pause, together, until
+from faults.crowds.relay import relay
 from faults.tally import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from faults.bench import Bench, Trial
-    from faults.nursery import Nursery
+    from faults.crowds.nursery import Nursery
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
 
@@ -244,5 +244,5 @@ def _swept(bench: Bench, size: int) -> None:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("clocks that jump by years, while solving, posting and settling", _swept, quick=10, full=150, needs=_needs),
+    Kind("clocks that jump by years, while solving, posting and settling", _swept, quick=5, full=150, needs=_needs),
 )

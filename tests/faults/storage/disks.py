@@ -9,9 +9,9 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from faults import mounts, places, scarcity, users
 from faults.bench import Bench, Solve
-from faults.scarcity import Wordy
+from faults.storage import mounts, places, scarcity, users
+from faults.storage.scarcity import Wordy
 from faults.tally import Kind
 
 from nxtrack.errors import NxtrackError

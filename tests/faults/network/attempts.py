@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from faults.bench import Arrived, Bench, Trial
-    from faults.breaker import Breaker, Fault
+    from faults.network.breaker import Breaker, Fault
 
     from nxtrack.delivery.report import FlushReport
 

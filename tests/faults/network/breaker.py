@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from faults.streams import LONGEST, Gone, Stream
+from faults.network.streams import LONGEST, Gone, Stream
 
 if TYPE_CHECKING:
     import ssl
@@ -123,9 +123,14 @@ class Edit(Fault):
 
 @dataclass(kw_only=True)
 class Late(Fault):
-    """The client is cut off, and the platform gets the whole request only `seconds` later."""
+    """The client is cut off, and the platform gets the whole request only `seconds` later.
+
+    Attributes:
+        taken: How many of them the platform has.
+    """
 
     seconds: float
+    taken: int = 0
 
 
 class Breaker:
@@ -256,6 +261,7 @@ class Breaker:
                 time.sleep(fault.seconds)
                 upstream.send(self._shown(request))
                 _answer(upstream)
+                fault.taken += 1
                 raise Gone
             case Reply(forward=False):
                 request.body = client.take(request.length)

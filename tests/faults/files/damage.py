@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from faults.apart import Child, commands
 from faults.bench import Bench, Solve, Trial
+from faults.files.apart import Child, commands
 from support.proxy import POST_RUN, Proxy
 
 import nxtrack

@@ -11,16 +11,16 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faults import strace
 from faults.bench import Bench, Solve, Trial
-from faults.forks import PATIENCE, REACHED, forks, solving
-from faults.strace import Point
+from faults.processes import strace
+from faults.processes.forks import PATIENCE, REACHED, forks, solving
+from faults.processes.strace import Point
 from faults.tally import Kind, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faults.strace import Call, Tracer
+    from faults.processes.strace import Call, Tracer
 
     Prepare = Callable[[Trial], tuple[Solve, ...]]
 
