@@ -1,4 +1,4 @@
-"""The local platform behind `nxtrack serve`: the Nextmv API for tracked runs, their store and their page."""
+"""The local platform behind `nxtrack serve`: the Nextmv API for tracked and remote runs, and their history."""
 
 from __future__ import annotations
 
