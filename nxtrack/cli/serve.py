@@ -68,7 +68,7 @@ def run_platform(wishes: Wishes) -> int:
 
 
 def _options(wishes: Wishes) -> ServeOptions:
-    from nxtrack.server.instances import parse_instance
+    from nxtrack.server.execution.instances import parse_instance
     from nxtrack.server.options import ServeOptions, default_data_folder, default_jobs
 
     here = Path.cwd()

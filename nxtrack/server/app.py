@@ -9,8 +9,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from nxtrack.server import api, pages, refusals
+from nxtrack.server import pages, refusals
 from nxtrack.server.auth import Guard, KeyCheck
+from nxtrack.server.endpoints import routes as api
 from nxtrack.server.rates import RateLimit
 
 if TYPE_CHECKING:

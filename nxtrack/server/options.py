@@ -14,7 +14,7 @@ from platformdirs import user_data_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nxtrack.server.instances import Instance
+    from nxtrack.server.execution.instances import Instance
 
 Clock = Callable[[], float]
 """Gives the time in seconds since 1970, UTC."""

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nxtrack.errors import ServerError
-from nxtrack.server.database import Database
-from nxtrack.server.files import Payloads
-from nxtrack.server.instances import Instances
-from nxtrack.server.livelogs import LiveLogs, read_logs, read_part
-from nxtrack.server.queue import RunQueue
-from nxtrack.server.runner import Runner
+from nxtrack.server.data.database import Database
+from nxtrack.server.data.files import Payloads
+from nxtrack.server.data.queue import RunQueue
+from nxtrack.server.data.store import Store, StoredApplication
+from nxtrack.server.execution.instances import Instances
+from nxtrack.server.execution.livelogs import LiveLogs, read_logs, read_part
+from nxtrack.server.execution.runner import Runner
 from nxtrack.server.signing import Signer, load_secret
-from nxtrack.server.store import Store, StoredApplication
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nxtrack.server.data.records import Run
     from nxtrack.server.options import Clock, Limits, ServeOptions
-    from nxtrack.server.records import Run
 
 _SWEEP_SECONDS = 3600
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from nxtrack.server.instances import parse_instance
+from nxtrack.server.execution.instances import parse_instance
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash"),

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.pages import Markup
 
-from nxtrack.server.drawing import draw, draw_series
-from nxtrack.server.facts import flat, series
-from nxtrack.server.trees import tree
+from nxtrack.server.drawing.assets import draw, draw_series
+from nxtrack.server.drawing.facts import flat, series
+from nxtrack.server.drawing.trees import tree
 
 HOSTILE = "</title></svg><script>alert(1)</script>\"'&"
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)

@@ -13,13 +13,13 @@ import pytest
 from server.conftest import Api, Clock
 from starlette.datastructures import QueryParams
 
-from nxtrack.server import listing
-from nxtrack.server.database import Database
-from nxtrack.server.listing import Point
-from nxtrack.server.measures import keep_measures, measures_of
+from nxtrack.server.data import listing
+from nxtrack.server.data.database import Database
+from nxtrack.server.data.listing import Point
+from nxtrack.server.data.measures import keep_measures, measures_of
+from nxtrack.server.drawing.plots import draw, short_duration
 from nxtrack.server.options import Limits, ServeOptions
 from nxtrack.server.pages.view import Unreadable, read
-from nxtrack.server.plots import draw, short_duration
 from nxtrack.server.serve import running
 from nxtrack.server.signing import Signer
 

@@ -16,7 +16,7 @@ from support.solvers import final, instance, started
 import nxtrack
 from nxtrack.cli.serve import Wishes, _options
 from nxtrack.errors import ServerError, SettingsError
-from nxtrack.server.instances import Instance, Instances, NoInstance, parse_instance
+from nxtrack.server.execution.instances import Instance, Instances, NoInstance, parse_instance
 from nxtrack.server.options import ServeOptions
 from nxtrack.server.serve import running
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from starlette.routing import Route
 
-from nxtrack.server import api as served
 from nxtrack.server import pages
-from nxtrack.server.instances import parse_instance
+from nxtrack.server.endpoints import routes as served
+from nxtrack.server.execution.instances import parse_instance
 
 HERE = Path(__file__).parent
 METHODS = {"GET", "PUT", "POST", "PATCH", "DELETE"}

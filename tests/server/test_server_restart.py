@@ -16,14 +16,15 @@ import requests
 from support.solvers import final, instance, started, state, until
 
 import nxtrack
-from nxtrack.server import database, processes
-from nxtrack.server.database import Database
-from nxtrack.server.queue import RunQueue
+from nxtrack.server.data import database
+from nxtrack.server.data.database import Database
+from nxtrack.server.data.queue import RunQueue
+from nxtrack.server.execution import processes
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from nxtrack.server.instances import Instance
+from nxtrack.server.execution.instances import Instance
 from nxtrack.server.options import ServeOptions
 from nxtrack.server.serve import serve
 solver = Instance(name="solver", command=tuple(sys.argv[2:]))

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 import trustme
 
-from nxtrack.server.instances import parse_instance
+from nxtrack.server.execution.instances import parse_instance
 from nxtrack.server.options import ServeOptions
 from nxtrack.server.serve import running
 

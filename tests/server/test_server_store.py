@@ -13,13 +13,13 @@ import pytest
 import requests
 
 from nxtrack.errors import ServerError
-from nxtrack.server.database import Database
-from nxtrack.server.intake import accept_run
+from nxtrack.server.data.database import Database
+from nxtrack.server.data.store import Artefact, Store, Upload
+from nxtrack.server.endpoints.intake import accept_run
 from nxtrack.server.options import ServeOptions
 from nxtrack.server.refusals import ApiRefusal
 from nxtrack.server.serve import running
 from nxtrack.server.state import open_platform
-from nxtrack.server.store import Artefact, Store, Upload
 
 
 def test_everything_survives_a_restart(start):

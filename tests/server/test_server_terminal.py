@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 from support.pages import Markup
 
-from nxtrack.server import palette
-from nxtrack.server.terminal import html, plain, replay
+from nxtrack.server.drawing import palette
+from nxtrack.server.drawing.terminal import html, plain, replay
 
 ESC = "\x1b"
 # What sequences are made of, so that random ones are often valid.
@@ -215,7 +215,7 @@ def colour(text):
 
 def test_every_colour_of_text_is_readable():
     """WCAG 2.2, AA: a contrast of 4.5 to 1, on what run.css has behind logs."""
-    css = (Path(palette.__file__).parent / "static" / "run.css").read_text(encoding="utf-8")
+    css = (Path(palette.__file__).parents[1] / "static" / "run.css").read_text(encoding="utf-8")
     papers = re.search(r"--console: light-dark\((#\w{6}), (#\w{6})\)", css).groups()
     assert tuple(map(colour, papers)) == (palette.LIGHT_PAPER, palette.DARK_PAPER)
     for body in rules("f"):

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from starlette.requests import Request
 
-from nxtrack.server import objects
-from nxtrack.server.files import Payloads
+from nxtrack.server.data.files import Payloads
+from nxtrack.server.endpoints import objects
 from nxtrack.server.refusals import ObjectRefusal
 from nxtrack.server.signing import Signer
 
@@ -296,7 +296,7 @@ def test_a_full_disk_is_told_in_a_sentence(api, monkeypatch):
     def fail(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nxtrack.server.files.Draft.write", fail)
+    monkeypatch.setattr("nxtrack.server.data.files.Draft.write", fail)
     answer = api.put(api.upload_url()["upload_url"], b"{}")
     assert answer.status_code == 503
     assert error_of(answer)[0] == "ServiceUnavailable"
@@ -313,13 +313,13 @@ def test_a_database_that_fails_leaves_no_file(api, monkeypatch):
     def fail(self, name, artefact):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("nxtrack.server.store.Store.fill_upload", fail)
+    monkeypatch.setattr("nxtrack.server.data.store.Store.fill_upload", fail)
     assert api.put(made["upload_url"], b"{}").status_code == 503
     assert not [path for path in (api.data / "payloads").rglob("*") if path.is_file()]
 
 
 def test_an_upload_swept_while_it_arrives_leaves_no_file(api, monkeypatch):
     made = api.upload_url()
-    monkeypatch.setattr("nxtrack.server.store.Store.fill_upload", lambda self, name, artefact: None)
+    monkeypatch.setattr("nxtrack.server.data.store.Store.fill_upload", lambda self, name, artefact: None)
     assert api.put(made["upload_url"], b"{}").status_code == 404
     assert not [path for path in (api.data / "payloads").rglob("*") if path.is_file()]

@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 
-from nxtrack.server.instances import Instance
+from nxtrack.server.execution.instances import Instance
 
 FINAL = {"succeeded", "failed", "canceled"}
 

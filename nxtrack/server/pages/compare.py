@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from nxtrack.server import terminal
-from nxtrack.server.differences import (
+from nxtrack.server.drawing import terminal
+from nxtrack.server.drawing.differences import (
     Changes,
     LogLine,
     Row,
@@ -18,8 +18,8 @@ from nxtrack.server.differences import (
     between_logs,
     between_mappings,
 )
-from nxtrack.server.facts import flat
-from nxtrack.server.objects import platform_of
+from nxtrack.server.drawing.facts import flat
+from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.pages import payloads
 from nxtrack.server.pages.rendering import duration_text, number_text, page, problem, size_text, when_text
 from nxtrack.server.pages.run import find, shown_value
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
 
-    from nxtrack.server.records import Run
+    from nxtrack.server.data.records import Run
 
 _LOG_BYTES = 512 * 1024
 _LONGEST_LINE = 2_000

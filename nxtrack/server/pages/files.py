@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse, Response
 
-from nxtrack.server import palette
+from nxtrack.server.drawing import palette
 
 if TYPE_CHECKING:
     from starlette.requests import Request

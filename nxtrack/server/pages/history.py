@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from nxtrack.server import listing
-from nxtrack.server.contents import indicators
-from nxtrack.server.objects import base_url, platform_of
+from nxtrack.server.data import listing
+from nxtrack.server.drawing.plots import draw
+from nxtrack.server.endpoints.contents import indicators
+from nxtrack.server.endpoints.objects import base_url, platform_of
 from nxtrack.server.pages.rendering import HEADERS, number_text, page, problem, render
 from nxtrack.server.pages.view import SPANS, STATUSES, Unreadable, View, read
-from nxtrack.server.plots import draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nxtrack.server import terminal
-from nxtrack.server.drawing import Drawing, draw
-from nxtrack.server.objects import download_url, platform_of
+from nxtrack.server.drawing import terminal
+from nxtrack.server.drawing.assets import Drawing, draw
+from nxtrack.server.drawing.trees import tree
+from nxtrack.server.endpoints.objects import download_url, platform_of
 from nxtrack.server.refusals import ApiRefusal
-from nxtrack.server.trees import tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from starlette.requests import Request
 
-    from nxtrack.server.records import Run, StoredAsset
+    from nxtrack.server.data.records import Run, StoredAsset
 
 READABLE_BYTES = 2 * 1024 * 1024
 """A larger document is not decoded for a page; its beginning is shown as it is."""

@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 from starlette.responses import Response
 
-from nxtrack.server.answers import moment, rfc3339
-from nxtrack.server.contents import indicators
+from nxtrack.server.endpoints.answers import moment, rfc3339
+from nxtrack.server.endpoints.contents import indicators
 
 _TEMPLATES_FOLDER = Path(__file__).parent.parent / "templates"
 _SECOND = 1_000

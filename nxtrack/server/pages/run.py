@@ -9,19 +9,19 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from nxtrack.cloud.messages import FINAL_STATUSES
-from nxtrack.server.drawing import draw_series
-from nxtrack.server.facts import flat, series
+from nxtrack.server.drawing.assets import draw_series
+from nxtrack.server.drawing.facts import flat, series
+from nxtrack.server.drawing.values import compact
+from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.ids import is_id
-from nxtrack.server.objects import platform_of
 from nxtrack.server.pages import payloads
 from nxtrack.server.pages.rendering import HEADERS, number_text, page, problem, render
-from nxtrack.server.values import compact
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import BaseRoute
 
-    from nxtrack.server.records import Run
+    from nxtrack.server.data.records import Run
 
 _LOG_BYTES = 128 * 1024
 _ALL_LOG_BYTES = 1024 * 1024

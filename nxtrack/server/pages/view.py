@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from nxtrack.server.listing import By, Filter, Key, Order, Place
+from nxtrack.server.data.listing import By, Filter, Key, Order, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.ids import is_id
-from nxtrack.server.objects import platform_of
 from nxtrack.server.refusals import ApiRefusal
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from nxtrack.server.store import Run, StoredApplication
+    from nxtrack.server.data.store import Run, StoredApplication
 
 _Body = TypeVar("_Body")
 

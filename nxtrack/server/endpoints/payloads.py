@@ -9,15 +9,15 @@ import msgspec
 from starlette.responses import Response
 
 from nxtrack.cloud.messages import FINAL_STATUSES, AssetDownload, AssetPage, DownloadURL, LiveLogs, LogEntry, RunLogs
-from nxtrack.server import contents
-from nxtrack.server.answers import asset_answer, rfc3339
-from nxtrack.server.exchange import answer, find_run, parameter, refuse
-from nxtrack.server.objects import download_url, platform_of
+from nxtrack.server.endpoints import contents
+from nxtrack.server.endpoints.answers import asset_answer, rfc3339
+from nxtrack.server.endpoints.exchange import answer, find_run, parameter, refuse
+from nxtrack.server.endpoints.objects import download_url, platform_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from nxtrack.server.store import Run
+    from nxtrack.server.data.store import Run
 
 _ARCHIVES = {"csv-archive", "multi-file"}
 # How long a client that follows the logs is to wait: the SDK (1.13) asks at once when this is 0.

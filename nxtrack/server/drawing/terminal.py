@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from markupsafe import Markup, escape
 from rich.cells import cell_len
 
-from nxtrack.server.palette import COLOURS, nearest
+from nxtrack.server.drawing.palette import COLOURS, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

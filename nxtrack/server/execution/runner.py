@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nxtrack.server import contents, processes
-from nxtrack.server.execution import Ending, Execution, Program
-from nxtrack.server.gathering import Gathering
+from nxtrack.server.data.records import Artefact
+from nxtrack.server.endpoints import contents
+from nxtrack.server.endpoints.gathering import Gathering
+from nxtrack.server.execution import processes
+from nxtrack.server.execution.program import Ending, Execution, Program
 from nxtrack.server.ids import new_payload_id
-from nxtrack.server.records import Artefact
 
 if TYPE_CHECKING:
-    from nxtrack.server.files import Draft, Payloads
-    from nxtrack.server.instances import Instances
+    from nxtrack.server.data.files import Draft, Payloads
+    from nxtrack.server.data.queue import RunQueue
+    from nxtrack.server.data.records import Run
+    from nxtrack.server.execution.instances import Instances
     from nxtrack.server.options import Clock, Limits
-    from nxtrack.server.queue import RunQueue
-    from nxtrack.server.records import Run
 
 _LOG = logging.getLogger("nxtrack.server")
 _FOLDER = "nxtrack-run-"

@@ -14,14 +14,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from nxtrack.server import processes
+from nxtrack.server.execution import processes
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
-    from nxtrack.server.files import Draft
+    from nxtrack.server.data.files import Draft
 
 _CHUNK = 64 * 1024
 _LOOK_SECONDS = 0.02

@@ -18,10 +18,10 @@ from nxtrack.cloud.messages import (
     RunOptions,
     RunType,
 )
-from nxtrack.server.contents import indicators
+from nxtrack.server.endpoints.contents import indicators
 
 if TYPE_CHECKING:
-    from nxtrack.server.store import Run, StoredApplication, StoredAsset, StoredExperiment
+    from nxtrack.server.data.store import Run, StoredApplication, StoredAsset, StoredExperiment
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

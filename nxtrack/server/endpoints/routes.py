@@ -10,8 +10,8 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from nxtrack.server.openapi import JSON, TEXT, Handler, Operation, document
-from nxtrack.server.operations import OPERATIONS
+from nxtrack.server.endpoints.openapi import JSON, TEXT, Handler, Operation, document
+from nxtrack.server.endpoints.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from starlette.requests import Request

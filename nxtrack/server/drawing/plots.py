@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nxtrack.server.answers import moment
+from nxtrack.server.endpoints.answers import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nxtrack.server.listing import Point
+    from nxtrack.server.data.listing import Point
 
 _DRAWN = {"succeeded", "failed", "canceled"}
 _MOST_TICKS = 5

@@ -28,11 +28,8 @@ from nxtrack.cloud.messages import (
     RunResult,
     UploadURL,
 )
-from nxtrack.server import applications_api as applications
-from nxtrack.server import objects
-from nxtrack.server import payloads_api as payloads
-from nxtrack.server import runs_api as runs
-from nxtrack.server.openapi import BYTES, ID, JSON, TEXT, Handler, Operation, Parameter
+from nxtrack.server.endpoints import applications, objects, payloads, runs
+from nxtrack.server.endpoints.openapi import BYTES, ID, JSON, TEXT, Handler, Operation, Parameter
 
 _BAD = HTTPStatus.BAD_REQUEST
 _FORBIDDEN = HTTPStatus.FORBIDDEN

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nxtrack.server.records import Artefact, StoredAsset
+from nxtrack.server.data.records import Artefact, StoredAsset
 
 if TYPE_CHECKING:
-    from nxtrack.server.contents import Findings
-    from nxtrack.server.files import Draft, Payloads
+    from nxtrack.server.data.files import Draft, Payloads
+    from nxtrack.server.endpoints.contents import Findings
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
-from nxtrack.server.values import compact, is_array, is_object
+from nxtrack.server.drawing.values import compact, is_array, is_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

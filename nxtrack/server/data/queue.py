@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nxtrack.server.measures import keep_measures
-from nxtrack.server.records import Run, encoded, run_of
-from nxtrack.server.store import add_payloads, artefacts_of
+from nxtrack.server.data.measures import keep_measures
+from nxtrack.server.data.records import Run, encoded, run_of
+from nxtrack.server.data.store import add_payloads, artefacts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nxtrack.server.database import Database
-    from nxtrack.server.records import Artefact, StoredAsset
+    from nxtrack.server.data.database import Database
+    from nxtrack.server.data.records import Artefact, StoredAsset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

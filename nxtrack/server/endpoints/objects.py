@@ -12,15 +12,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
 from nxtrack.cloud.messages import UploadURL
+from nxtrack.server.data.store import Artefact, Run, Upload
 from nxtrack.server.ids import is_id, new_upload_id
 from nxtrack.server.refusals import ApiRefusal, ObjectRefusal
 from nxtrack.server.signing import Verdict
-from nxtrack.server.store import Artefact, Run, Upload
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from nxtrack.server.files import Draft
+    from nxtrack.server.data.files import Draft
     from nxtrack.server.state import Platform
 
 _CHUNK = 1024 * 1024

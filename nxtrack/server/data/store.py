@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nxtrack.server.measures import keep_measures
-from nxtrack.server.records import (
+from nxtrack.server.data.measures import keep_measures
+from nxtrack.server.data.records import (
     Artefact,
     Run,
     StoredApplication,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
-    from nxtrack.server.database import Database
+    from nxtrack.server.data.database import Database
 
 __all__ = [
     "Artefact",

@@ -11,9 +11,9 @@ from nxtrack.cloud.messages import FINAL_STATUSES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nxtrack.server.files import Payloads
-    from nxtrack.server.records import Run
-    from nxtrack.server.runner import Runner
+    from nxtrack.server.data.files import Payloads
+    from nxtrack.server.data.records import Run
+    from nxtrack.server.execution.runner import Runner
 
 _AT_ONCE = 1024 * 1024
 

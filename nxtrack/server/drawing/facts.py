@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nxtrack.server.values import is_array, is_object, items_of, number_of
+from nxtrack.server.drawing.values import is_array, is_object, items_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 
 from nxtrack.cloud.messages import ApplicationChange, Done, NewApplication, RunList
-from nxtrack.server.answers import application_answer, experiment_answer, instance_answer, list_item
-from nxtrack.server.exchange import (
+from nxtrack.server.data.store import StoredApplication
+from nxtrack.server.endpoints.answers import application_answer, experiment_answer, instance_answer, list_item
+from nxtrack.server.endpoints.exchange import (
     SMALL_BODY,
     Cut,
     answer,
@@ -21,15 +22,14 @@ from nxtrack.server.exchange import (
     read_body,
     refuse,
 )
+from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.ids import is_id, new_application_id
-from nxtrack.server.objects import platform_of
-from nxtrack.server.store import StoredApplication
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from nxtrack.server.store import StoredExperiment
+    from nxtrack.server.data.store import StoredExperiment
 
 _MOST_EXPERIMENT_RUNS = 10_000
 

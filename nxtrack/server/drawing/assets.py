@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from markupsafe import Markup
 
-from nxtrack.server.charts import Chart, Series, from_chartjs, from_plotly
-from nxtrack.server.maps import draw_map
-from nxtrack.server.svg import SERIES, Axis, element, moment, number, shortened, text, ticks, time_ticks
-from nxtrack.server.values import is_array, is_object, items_of, members_of
+from nxtrack.server.drawing.charts import Chart, Series, from_chartjs, from_plotly
+from nxtrack.server.drawing.maps import draw_map
+from nxtrack.server.drawing.svg import SERIES, Axis, element, moment, number, shortened, text, ticks, time_ticks
+from nxtrack.server.drawing.values import is_array, is_object, items_of, members_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,8 +9,8 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from nxtrack.cloud.messages import FINAL_STATUSES, Done, ErrorLog, RunChange, RunCreated, RunList, RunResult
-from nxtrack.server.answers import information_answer, list_item, metadata_answer
-from nxtrack.server.exchange import (
+from nxtrack.server.endpoints.answers import information_answer, list_item, metadata_answer
+from nxtrack.server.endpoints.exchange import (
     SMALL_BODY,
     answer,
     application_id,
@@ -22,15 +22,15 @@ from nxtrack.server.exchange import (
     read_body,
     refuse,
 )
-from nxtrack.server.intake import accept_run
-from nxtrack.server.objects import platform_of
-from nxtrack.server.payloads_api import in_json, inline_bytes, wants_url, whereabouts
+from nxtrack.server.endpoints.intake import accept_run
+from nxtrack.server.endpoints.objects import platform_of
+from nxtrack.server.endpoints.payloads import in_json, inline_bytes, wants_url, whereabouts
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from nxtrack.server.store import Run
+    from nxtrack.server.data.store import Run
 
 # What a run request may hold besides its inline input.
 _RUN_BODY = 1024 * 1024

@@ -1,0 +1,1 @@
+"""How values, logs and assets are shown: as folding trees, terminal text, charts, maps and differences."""

@@ -1,0 +1,1 @@
+"""The API: its operations, the document that describes them, and what each does with a request."""

@@ -1,0 +1,1 @@
+"""Remote runs: the programs that execute them, one at a time and together."""
