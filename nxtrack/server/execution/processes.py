@@ -112,26 +112,26 @@ def born(pid: int) -> str | None:
 
 
 def _signal_group(group: int, number: int) -> None:
-    # The kernel refuses on macOS for a group of zombies.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
+    if sys.platform != "win32":
+        # The kernel refuses on macOS for a group of zombies.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
 
 
 def _kill_marked(mark: str) -> None:
     """Kills, where the system shows environments (Linux), what left its group: again until a look finds none."""
-    for _ in range(_SEARCHES):
-        found = _marked(mark)
-        if not found:
-            return
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.005)
+    if sys.platform == "linux":
+        for _ in range(_SEARCHES):
+            found = _marked(mark)
+            if not found:
+                return
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
 
 
 def _marked(mark: str) -> list[int]:
-    if sys.platform != "linux":
-        return []
     wanted = f"{_MARK}={mark}".encode()
     found: list[int] = []
     for entry in os.scandir(_PROC):

@@ -238,9 +238,10 @@ class _Reader(threading.Thread):
 def _readable(descriptor: int) -> bool:
     if sys.platform == "win32":
         return True
-    waiting = select.poll()
-    waiting.register(descriptor, select.POLLIN)
-    return bool(waiting.poll(100))
+    else:  # noqa: RET505  (so that mypy sees which half belongs to which system)
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        return bool(waiting.poll(100))
 
 
 def _faulty(readers: list[_Reader]) -> Ending | None:
