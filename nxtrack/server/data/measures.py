@@ -11,14 +11,13 @@ if TYPE_CHECKING:
     import sqlite3
 
 _MOST = 50
-_LONGEST_NAME = 200
 
 
 def measures_of(metrics: dict[str, Any] | None) -> list[tuple[str, float]]:
     """The finite numbers in metrics by their dotted names, each name once, at most 50 of them."""
     found: dict[str, float] = {}
     for name, value in indicators(metrics or {}, most=10 * _MOST):
-        if isinstance(value, str | bool) or len(name) > _LONGEST_NAME:
+        if isinstance(value, str | bool):
             continue
         try:
             number = float(value)

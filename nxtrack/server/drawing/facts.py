@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nxtrack.server.drawing.values import is_array, is_object, items_of, number_of
+from nxtrack.server.endpoints.contents import LONGEST_METRIC_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,11 +24,17 @@ _VALUES = ("value", "y")
 def flat(metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     """Metrics by dotted names, at most 300; lists stay lists, and what is nested too deeply stays as it is."""
     found: dict[str, Any] = {}
-    left: list[tuple[str, Any, int]] = [(name, value, 1) for name, value in reversed([*(metrics or {}).items()])]
+    # A name is made when its turn comes, and is cut: of long names with many members each, all would fill the memory.
+    left = [("", iter((metrics or {}).items()))]
     while left and len(found) < _MOST:
-        name, value, depth = left.pop()
-        if is_object(value) and value and depth < _DEPTH:
-            left += [(f"{name}.{key}", inner, depth + 1) for key, inner in reversed(value.items())]
+        prefix, members = left[-1]
+        key, value = next(members, (None, None))
+        if key is None:
+            left.pop()
+            continue
+        name = f"{prefix}{key[:LONGEST_METRIC_NAME]}"[:LONGEST_METRIC_NAME]
+        if is_object(value) and value and len(left) < _DEPTH:
+            left.append((f"{name}.", iter(value.items())))
         else:
             found[name] = value
     return found

@@ -11,6 +11,8 @@ import msgspec
 if TYPE_CHECKING:
     from pathlib import Path
 
+LONGEST_METRIC_NAME = 200
+"""Characters of a metric's dotted name, beyond which it is found in the output alone."""
 _MOST_ASSETS = 100
 _MOST_METRIC_BYTES = 256 * 1024
 _CHUNK = 1024 * 1024
@@ -138,14 +140,21 @@ def _assets(document: Document) -> list[Asset]:
 
 
 def indicators(metrics: dict[str, Any], *, most: int = 50) -> list[tuple[str, str | float | bool]]:
-    """The single values in metrics, by dotted names: what fits in a list of runs."""
+    """The single values in metrics, by dotted names of at most 200 characters: what fits in a list of runs."""
     found: list[tuple[str, str | float | bool]] = []
-    left = list(reversed(metrics.items()))
+    # A name is made when its turn comes, and long ones are left out: with many members each they would fill the memory.
+    left = [("", iter(metrics.items()))]
     while left and len(found) < most:
-        name, value = left.pop()
+        prefix, members = left[-1]
+        key, value = next(members, (None, None))
+        if key is None:
+            left.pop()
+            continue
+        if len(prefix) + len(key) > LONGEST_METRIC_NAME:
+            continue
+        name = f"{prefix}{key}"
         if isinstance(value, dict):
-            members = cast("dict[str, Any]", value)
-            left += [(f"{name}.{key}", inner) for key, inner in reversed(members.items())]
+            left.append((f"{name}.", iter(cast("dict[str, Any]", value).items())))
         elif isinstance(value, str | int | float):
             found.append((name, value))
     return found

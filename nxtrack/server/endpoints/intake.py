@@ -184,6 +184,12 @@ def _take_result(intake: _Intake, result: ExternalResult, output_format: str) ->
             intake.adopt(contents.in_upload(kind, data))
 
 
+class _Options(msgspec.Struct):
+    """Of a run request only the options, whatever their values are."""
+
+    options: dict[str, Any] = {}
+
+
 def _decode(body: bytes) -> NewRun:
     try:
         body.decode()
@@ -197,9 +203,13 @@ def _decode(body: bytes) -> NewRun:
 def _named(body: bytes, error: Exception) -> str:
     """What is wrong with the request; for an option, which one, as the decoder does not say."""
     if "$.options[" in str(error):
-        options: dict[str, Any] = msgspec.json.decode(body).get("options", {})
-        wrong = next(name for name, value in options.items() if not isinstance(value, str))
-        return f"options: the value of {wrong[:64]!r} is not a string"
+        try:
+            options = msgspec.json.decode(body, type=_Options).options
+        except (ValueError, RecursionError):
+            options = {}  # It has them twice, say.
+        wrong = next((name for name, value in options.items() if not isinstance(value, str)), None)
+        if wrong is not None:
+            return f"options: the value of {wrong[:64]!r} is not a string"
     return str(error).replace("`$.", "`")
 
 
