@@ -13,7 +13,7 @@ from nxtrack.errors import ServerError, SettingsError
 from nxtrack.server import require_extra
 
 if TYPE_CHECKING:
-    from nxtrack.server.options import Limits, ServeOptions
+    from nxtrack.server.options import Limits, ServeOptions, Tls
 
 _LONGEST_SECONDS = 100 * 366 * 24 * 3600
 
@@ -25,6 +25,8 @@ class Wishes:
     Attributes:
         data: The folder for the data; None for the one in the user's data folder.
         key: The only API key that is let in.
+        tls: Whether to speak TLS although no certificate is given.
+        certificate: A PEM file to speak TLS with; `certificate_key` is its key, when that is not in there.
         instances: `NAME=COMMAND` for each program that executes remote runs.
         jobs: How many of them at once; None for one for each processor.
         time_limit: How long a remote run may take, such as `300` or `30m`.
@@ -36,6 +38,9 @@ class Wishes:
     port: int = 8770
     data: str | None = None
     key: str | None = field(default=None, repr=False)
+    tls: bool = False
+    certificate: str | None = None
+    certificate_key: str | None = None
     instances: tuple[str, ...] = ()
     jobs: int | None = None
     time_limit: str = "300"
@@ -54,7 +59,7 @@ def run_platform(wishes: Wishes) -> int:
 
     Raises:
         ServerError: The extra `server` is missing, or the address, the folder, the key or a program cannot be used.
-        SettingsError: A size or a time is none.
+        SettingsError: A size or a time is none, or there is a key without a certificate.
     """
     require_extra()
     from nxtrack.server.auth import is_loopback
@@ -77,12 +82,24 @@ def _options(wishes: Wishes) -> ServeOptions:
         port=wishes.port,
         data=default_data_folder() if wishes.data is None else Path(wishes.data),
         key=wishes.key,
+        tls=_tls(wishes),
         limits=_limits(wishes),
         rate_limit=wishes.rate_limit,
         instances=tuple(parse_instance(text, here) for text in wishes.instances),
         jobs=default_jobs() if wishes.jobs is None else wishes.jobs,
         time_limit=_seconds("--time-limit", wishes.time_limit),
     )
+
+
+def _tls(wishes: Wishes) -> Tls | None:
+    from nxtrack.server.options import Tls
+
+    if wishes.certificate is None:
+        if wishes.certificate_key is not None:
+            raise SettingsError("--certificate-key: give the certificate that it belongs to by --certificate.")
+        return Tls() if wishes.tls else None
+    key = wishes.certificate_key
+    return Tls(certificate=Path(wishes.certificate), key=None if key is None else Path(key))
 
 
 def _limits(wishes: Wishes) -> Limits:

@@ -14,8 +14,6 @@ from platformdirs import user_data_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nxtrack.server.execution.instances import Instance
-
 Clock = Callable[[], float]
 """Gives the time in seconds since 1970, UTC."""
 
@@ -51,8 +49,30 @@ class Limits:
     requests_per_minute: float = 2000
     # Ours: a larger output is stored and handed out, but not searched for metrics and assets.
     inspected: int = 64 * 1024 * 1024
-    # Ours: an upload that sends nothing for so long is given up.
+    # Ours: an upload that sends nothing for so long is given up, and a request whose head takes so long.
     idle_seconds: float = 60.0
+    head_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A registered program: the words of its command, the first of which is the path of the program."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """With which certificate to speak TLS.
+
+    Attributes:
+        certificate: A PEM file with the certificate and those that lead to its authority; None to have one made.
+        key: A PEM file with its key; None when that stands in the same file.
+    """
+
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +84,7 @@ class ServeOptions:
         port: The TCP port; 0 takes a free one.
         data: The folder that holds everything; made, for its owner only, when it is missing.
         key: The only API key that is let in. None lets any key in, on loopback.
+        tls: With which certificate to speak TLS; None for plain HTTP.
         limits: Sizes and times.
         rate_limit: Whether to refuse, by 429, more requests than `limits` allow.
         instances: The programs that execute remote runs.
@@ -76,6 +97,7 @@ class ServeOptions:
     port: int = 8770
     data: Path = field(default_factory=default_data_folder)
     key: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
     limits: Limits = field(default_factory=Limits)
     rate_limit: bool = False
     instances: tuple[Instance, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import shlex
 import signal
 import socket
 import sys
@@ -27,7 +28,9 @@ try:
 
     from nxtrack.server.app import make_app
     from nxtrack.server.auth import KeyCheck, check_exposure, is_loopback
+    from nxtrack.server.protocol import protocol
     from nxtrack.server.state import open_platform
+    from nxtrack.server.tls import secure
 except ModuleNotFoundError as error:
     raise ServerError(f'The local platform needs {error.name}: run `pip install "nxtrack[server]"`.') from error
 
@@ -44,10 +47,12 @@ class RunningPlatform:
     Attributes:
         url: Its address, such as `http://127.0.0.1:8770`, without a slash at its end.
         data: The folder that holds its data.
+        authority: What clients are to trust, a PEM file, when it speaks TLS with a certificate that it made.
     """
 
     url: str
     data: Path
+    authority: Path | None = None
 
 
 def serve(options: ServeOptions) -> int:
@@ -63,6 +68,14 @@ def serve(options: ServeOptions) -> int:
     """
     with _listening(options) as (server, sockets, platform), _quiet_signals(server):
         print(f"Local platform on {platform.url} (data in {platform.data})", flush=True)  # noqa: T201
+        if platform.authority:
+            # To be copied into a shell.
+            trusted, bare = shlex.quote(str(platform.authority)), platform.url.partition("://")[2]
+            print(  # noqa: T201
+                f"Clients trust it with REQUESTS_CA_BUNDLE={trusted} (curl: CURL_CA_BUNDLE); the command nextmv wants "
+                f"NEXTMV_ENDPOINT={bare}, without https://.",
+                flush=True,
+            )
         server.run(sockets)
     return 0
 
@@ -95,6 +108,9 @@ def _listening(
     check_exposure(options.host, options.key)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_bind(options.host, options.port))
+        data = options.data.expanduser().absolute()
+        # Before the data is opened: that begins to execute runs.
+        secured = options.tls and secure(options.tls, data=data, host=options.host)
         platform = open_platform(options)
         stack.callback(platform.close)
         app = make_app(
@@ -106,7 +122,7 @@ def _listening(
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=protocol(head_seconds=options.limits.head_seconds),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -118,7 +134,19 @@ def _listening(
             timeout_graceful_shutdown=_GRACE_SECONDS,
             backlog=_BACKLOG,
         )
-        yield uvicorn.Server(config), [listener], RunningPlatform(url=_url(options.host, listener), data=platform.data)
+        config.load()
+        if secured:
+            config.ssl = secured.context
+        scheme = "https" if secured else "http"
+        yield (
+            uvicorn.Server(config),
+            [listener],
+            RunningPlatform(
+                url=f"{scheme}://{_address(options.host, listener)}",
+                data=platform.data,
+                authority=secured.authority if secured else None,
+            ),
+        )
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -144,12 +172,12 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(host: str, listener: socket.socket) -> str:
+def _address(host: str, listener: socket.socket) -> str:
     port = listener.getsockname()[1]
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(host).version == 6:  # noqa: PLR2004
-            return f"http://[{host}]:{port}"
-    return f"http://{host}:{port}"
+            return f"[{host}]:{port}"
+    return f"{host}:{port}"
 
 
 @contextlib.contextmanager

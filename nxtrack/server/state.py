@@ -1,11 +1,12 @@
-"""One platform: its options, store, payloads and signer, opened and closed together."""
+"""One platform: its limits, store, payloads, runner and signer, opened and closed together."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from nxtrack.cloud.messages import FINAL_STATUSES
 from nxtrack.errors import ServerError
 from nxtrack.server.data.database import Database
 from nxtrack.server.data.files import Payloads
@@ -18,6 +19,8 @@ from nxtrack.server.signing import Signer, load_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from starlette.requests import Request
 
     from nxtrack.server.data.records import Run
     from nxtrack.server.options import Clock, Limits, ServeOptions
@@ -71,6 +74,12 @@ class Platform:
         """
         return self.runner.cancel(run)
 
+    def remove(self, run: Run) -> None:
+        """Forgets a run and its payloads; one that is queued or running is canceled first."""
+        if run.status not in FINAL_STATUSES:
+            self.cancel(run)
+        self.payloads.remove(self.store.remove_run(run))
+
     def cancel_all(self, application: str) -> None:
         """Cancels all queued and running runs of an application, in the manner of `cancel`."""
         self.runner.cancel_all(application)
@@ -87,6 +96,11 @@ class Platform:
         """Stops what runs, then closes the store."""
         self.runner.close()
         self.store.close()
+
+
+def platform_of(request: Request) -> Platform:
+    """The platform that serves a request."""
+    return cast("Platform", request.app.state.platform)
 
 
 def open_platform(options: ServeOptions) -> Platform:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -299,6 +301,49 @@ def test_the_keyboard_is_enough(filled, page):
     page.get_by_label("Search").fill("4")
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Plan 4")).to_be_visible()
+
+
+def test_the_keys_can_be_turned_off(filled, page):
+    page.goto(filled.url)
+    page.get_by_text("Keys", exact=True).click()
+    expect(page.locator("#keys")).to_contain_text("next, previous run")
+    for listening in (False, True):
+        page.get_by_label("Listen to these keys").set_checked(listening)
+        # It is remembered.
+        page.reload()
+        page.keyboard.press("j")
+        first = page.get_by_role("link", name="Bad plan")
+        (expect(first).to_be_focused if listening else expect(first).not_to_be_focused)()
+        page.keyboard.press("/")
+        search = page.get_by_label("Search")
+        (expect(search).to_be_focused if listening else expect(search).not_to_be_focused)()
+        page.get_by_text("Keys", exact=True).click()
+
+
+def test_the_list_is_taken_along_as_csv(filled, page):
+    page.goto(f"{filled.url}/?application=routing&sort=name&q=objective>2500")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="All as CSV").click()
+    assert download.value.suggested_filename == "runs.csv"
+    with Path(download.value.path()).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["Plan 3", "Plan 4", "Plan 5", "Plan 6"]
+    assert [float(row["metrics.objective"]) for row in rows] == [3000, 4000, 5000, 6000]
+
+
+def test_a_choice_of_time_stays_until_another_is_made(filled, page):
+    page.goto(filled.url)
+    page.get_by_role("link", name="Last day").click()
+    page.get_by_label("Status").select_option("succeeded")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("link", name="Last day")).to_have_attribute("aria-current", "true")
+    assert said(page) == {"within": "24h", "status": "succeeded", "metric": "objective"}
+    page.get_by_text("From, to", exact=True).click()
+    page.get_by_label("From (UTC)").fill("2099-01-01T00:00")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_text("No runs like these")).to_be_visible()
+    expect(page.get_by_role("link", name="Last day")).not_to_have_attribute("aria-current", "true")
+    expect(page.get_by_label("From (UTC)")).to_be_visible()
 
 
 def test_hostile_words_stay_words(api, page, shot, console):

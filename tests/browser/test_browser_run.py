@@ -52,11 +52,14 @@ BOUNDS = [{"name": "primal", "x": [0, 1, 4], "y": [9, 6, 5]}, {"name": "dual", "
 DEPOT = {"type": "Point", "coordinates": [8.5, 50.1]}
 ROUTE = {"type": "LineString", "coordinates": [[8.5, 50.1], [8.7, 50.2], [8.6, 50.0]]}
 SETS = [{"label": "km", "data": [120, 80]}, {"label": "t", "data": [20, -15]}]
+RADAR = [{"label": "plan A", "data": [4, 3, 2, 5, 1]}, {"label": "plan B", "data": [2, 5, 4, 1, 3]}]
 ASSETS = [
     ("Bars", "chartjs", chart("bar", *SETS, labels=["a", "b"])),
     ("Pie", "chartjs", chart("pie", {"data": [3, 1, 2]}, labels=["solve", "read", "write"])),
     ("Schedule", "plotly", [{"data": JOBS, "layout": {"barmode": "overlay", "xaxis": {"title": "minutes"}}}]),
     ("Bounds", "plotly", {"data": BOUNDS, "layout": {"title": {"text": "Bounds over time"}}}),
+    ("Gaps", "plotly", {"data": [{"type": "histogram", "name": "gap", "x": [n * n % 23 for n in range(90)]}]}),
+    ("Trade-offs", "chartjs", chart("radar", *RADAR, labels=["cost", "time", "risk", "stops", "load"])),
     ("Routes", "geojson", {"type": "GeometryCollection", "geometries": [DEPOT, ROUTE]}),
 ]
 
@@ -207,6 +210,31 @@ def test_a_run_is_canceled_on_its_page(start, page, tmp_path):
     page.get_by_role("button", name="Cancel run").click()
     page.get_by_text("canceled", exact=True).wait_for()
     assert state(api, run_id) == "canceled"
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_what_is_the_same_in_two_runs_can_be_left_out(api, open_page, javascript):
+    page = open_page(javascript=javascript)
+    one, other = good(api), good(api, output=output(57))
+    page.goto(f"{api.url}/compare?a=job-shop/{one}&b=job-shop/{other}")
+    gap, makespan = (page.get_by_role("row", name=name, exact=False).first for name in ("gap", "makespan"))
+    assert gap.is_visible()
+    page.get_by_label("Only what differs").check()
+    assert not gap.is_visible()
+    assert makespan.is_visible()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_run_is_deleted_on_its_page(api, open_page, javascript):
+    page = open_page(javascript=javascript)
+    kept, gone = bad(api), good(api)
+    page.goto(url(api, gone))
+    button = page.get_by_role("button", name="Delete for good")
+    assert not button.is_visible()
+    page.get_by_text("Delete this run").click()
+    button.click()
+    page.wait_for_url(f"{api.url}/?application=job-shop")
+    assert [run["id"] for run in api.runs(app="job-shop").json()["runs"]] == [kept]
 
 
 def test_hostile_texts_are_only_text(api, page, shot):

@@ -23,10 +23,12 @@ NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infini
 # The words that the readers look for, with whatever may stand behind them.
 WORDS = """
 type data datasets labels label options scales plugins title text stacked indexAxis x y base orientation mode
-layout barmode xaxis yaxis lon lat values dtype bdata features geometry geometries coordinates properties
+layout barmode xaxis yaxis lon lat values dtype bdata r theta subplot nbinsx
+features geometry geometries coordinates properties
 """
 KINDS = """
-bar line pie scatter doughnut scattergeo sankey h stack overlay markers lines f8 AAAA 2024-01-01 y2
+bar line pie scatter doughnut scattergeo sankey histogram scatterpolar radar bubble polarArea
+h stack overlay markers lines f8 AAAA 2024-01-01 y2
 FeatureCollection Feature GeometryCollection Point LineString Polygon MultiPolygon MultiPoint
 """
 JSON = st.recursive(
@@ -109,6 +111,88 @@ def test_bars_that_float_and_lie():
     first, second = (attributes for tag, attributes in page.tags if tag == "rect")
     assert first["width"] == second["width"]
     assert float(first["x"]) > float(second["x"])
+
+
+def test_a_histogram_counts_its_samples():
+    """100 samples: i of them are i, for i from 1 on, but for the last ones."""
+    samples = [value for value in range(1, 13) for _ in range(value)] + [13] * 22
+    drawing, page = one({"data": [{"type": "histogram", "x": samples, "nbinsx": 4, "name": "gap"}]}, "plotly")
+    assert drawing.title == ""
+    tips = [text for text in page.texts if text.startswith("gap: ")]
+    # Bins from 0 to 15 by 5, the last closed: 1 to 4, 5 to 9, 10 to 13.
+    assert tips == ["gap: 2.5, 10", "gap: 7.5, 35", "gap: 12.5, 55"]
+    assert count(page, "rect") == 3
+
+
+@pytest.mark.parametrize("values", [[5], [1.7e308], [5, 5, 5], [0.1, 0.1 + 1e-17], [-1e308, 1e308], list(range(5_000))])
+def test_a_histogram_loses_no_sample(values):
+    _, page = one({"data": [{"type": "histogram", "y": values}]}, "plotly")
+    tips = [text for text in page.texts if re.fullmatch(r"\S+, [\d,]+", text)]
+    assert sum(int(text.partition(", ")[2].replace(",", "")) for text in tips) == len(values)
+
+
+def test_a_histogram_of_names():
+    _, page = one({"data": [{"type": "histogram", "x": ["b", "a", "b"]}]}, "plotly")
+    assert {"b, 2", "a, 1"} <= set(page.texts)
+
+
+@pytest.mark.parametrize("schema", ["chartjs", "plotly"])
+def test_a_radar_chart_goes_around_the_middle(schema):
+    names = ["north", "east", "south", "2024-01-01"]
+    if schema == "chartjs":
+        content = chartjs("radar", {"label": "A", "data": [2, 4, 1, 4]}, {"label": "B", "data": [4] * 4}, labels=names)
+    else:
+        traces = [("A", [2, 4, 1, 4]), ("B", [4] * 4)]
+        content = {"data": [{"type": "scatterpolar", "name": n, "r": r, "theta": names} for n, r in traces]}
+    drawing, page = one(content, schema)
+    assert drawing.round
+    assert drawing.legend == [(0, "A"), (1, "B")]
+    assert {"north", "east", "south", "2024-01-01", "A: north, 2", "B: south, 4"} <= set(page.texts)
+    shapes = [a["points"] for tag, a in page.tags if tag == "polygon" and str(a.get("class")).startswith("zone")]
+    around = [[tuple(map(float, spot.split(","))) for spot in shape.split()] for shape in shapes]
+    (x, y), (right, _), (_, low), (left, _) = around[1]
+    middle = (x, low / 2 + y / 2)
+    assert math.isclose(right - x, low - middle[1], abs_tol=0.2)
+    assert math.isclose(x - left, right - x, abs_tol=0.2)
+    # Two is half as far from the middle as four.
+    assert math.isclose(2 * (middle[1] - around[0][0][1]), middle[1] - y, abs_tol=0.3)
+
+
+LABELS = st.lists(st.sampled_from(["a", "b", "c", "d", "2024-01-01"]) | NUMBERS, max_size=6)
+VALUES = st.lists(NUMBERS | st.none() | st.text(max_size=2), max_size=8)
+SHAPES = ["radar", "polarArea", "bubble", "bar", "line"]
+DATASETS = st.lists(st.fixed_dictionaries({"data": VALUES, "type": st.sampled_from([*SHAPES, None])}), max_size=3)
+TRACES = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["histogram", "scatterpolar", "bar", "scatter"]),
+        "x": VALUES,
+        "r": VALUES,
+        "theta": LABELS,
+        "nbinsx": NUMBERS | st.none(),
+        "xaxis": st.sampled_from(["x", "x2"]),
+    }
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(SHAPES),
+            "data": st.fixed_dictionaries({"labels": LABELS, "datasets": DATASETS}),
+        }
+    )
+    | st.fixed_dictionaries({"data": st.lists(TRACES, max_size=3)})
+)
+def test_charts_of_any_numbers_stay_in_their_frame(content):
+    for drawing in draw(content, None):
+        checked(drawing)
+
+
+def test_bubbles_are_points_and_polar_areas_bars():
+    _, page = one(chartjs("bubble", {"data": [{"x": 1, "y": 2, "r": 9}, {"x": 2, "y": 3, "r": 1}]}))
+    assert count(page, "circle") == 2
+    _, page = one(chartjs("polarArea", {"data": [1, 2]}, labels=["a", "b"]))
+    assert count(page, "rect") == 2
 
 
 @pytest.mark.parametrize("kind", ["line", "scatter"])
@@ -238,6 +322,8 @@ def test_a_map():
         ({}, "geojson"),
         ({"a": 1}, None),
         ({"type": "radar", "data": {"datasets": [{"data": [1]}]}}, "chartjs"),
+        ({"type": "sunburst", "data": {"labels": ["a"], "datasets": [{"data": [1]}]}}, "chartjs"),
+        ({"data": [{"type": "scatterpolar", "r": [1, 2, 3], "theta": [0, 90, 180]}]}, "plotly"),
         ({"type": "bar", "data": {"datasets": [{"data": []}]}}, "chartjs"),
         ({"data": [{"type": "sankey"}], "layout": {}}, "plotly"),
         ({"type": "Polygon", "coordinates": []}, "geojson"),

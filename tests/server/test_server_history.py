@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -70,11 +72,13 @@ def six(api, clock):
     """Six runs of two applications, by their names."""
     api.ids = {
         "a": track(api, clock, name="alpha", metrics={"gap": 0.3, "iterations": 10}, duration=50),
-        "b": track(api, clock, name="Beta", metrics={"gap": 0.1}, duration=400, status="failed"),
+        "b": track(
+            api, clock, name="Beta", metrics={"gap": 0.1}, duration=400, status="failed", options={"limit": "10"}
+        ),
         "c": track(api, clock, name="gamma", duration=50, batch_experiment_id="batch-1"),
-        "d": track(api, clock, name="delta", metrics={"gap": -2}, duration=9_000, app="other"),
+        "d": track(api, clock, name="delta", metrics={"gap": -2}, duration=9_000, app="other", options={"limit": "10"}),
         "e": track(api, clock, name="eps", metrics={"gap": 0.1, "inner": {"x": 7}}, duration=50),
-        "f": track(api, clock, name="Zeta", description="100%_sure", duration=3),
+        "f": track(api, clock, name="Zeta", description="100%_sure, gap>7", duration=3, options={"greeting": "a=b"}),
     }
     api.names = {value: key for key, value in api.ids.items()}
     return api
@@ -171,6 +175,23 @@ def test_applications_are_counted(some):
         ({"q": "0%_s"}, "f"),
         ({"q": "%"}, "f"),
         ({"q": "latest"}, "fedcba"),
+        ({"q": "gap<0.1"}, "d"),
+        ({"q": "gap<=0.1"}, "edb"),
+        ({"q": "gap>-2 gap<0.3"}, "eb"),
+        ({"q": "gap>=0.1 ta"}, "b"),
+        ({"q": "gap=0.1"}, "eb"),
+        ({"q": "inner.x=7"}, "e"),
+        ({"q": "limit=10"}, "db"),
+        ({"q": "limit=10.0"}, ""),
+        ({"q": "greeting=a=b"}, "f"),
+        ({"q": "nonesuch=1"}, ""),
+        ({"q": "gap<0.3", "sort": "metric", "metric": "gap"}, "ebd"),
+        ({"q": "gap<ta"}, ""),
+        ({"q": '"gap<0.3"'}, ""),
+        ({"q": "<5 =5 gap< ="}, ""),
+        ({"q": "gap>7"}, "f"),
+        ({"q": "gap<nan"}, ""),
+        ({"q": "gap<inf"}, "edba"),
         ({"q": "ta", "status": "succeeded", "application": "routing"}, "f"),
         ({"sort": "name"}, "abdecf"),
         ({"sort": "name", "dir": "desc"}, "fcedba"),
@@ -208,6 +229,66 @@ def test_the_list_is_narrowed_down_sorted_and_paged(same, query, expected):
 )
 def test_the_list_is_narrowed_down_by_time(same, query, expected):
     assert walk(same, urlencode(query)) == expected
+
+
+def test_times_given_by_hand_win_over_a_span(same):
+    assert walk(same, "within=1h&from=2027-01-15T08:05") == "fe"
+
+
+def test_options_have_a_column_where_there_are_some(same):
+    text = same.page("/?q=limit=10").text
+    assert '<span class="name">limit</span> 10</span>' in text
+    assert ">Options<" in text
+    assert ">Options<" not in same.page("/?q=gamma").text
+
+
+def in_csv(api, query=""):
+    answer = api.page(f"/history/runs.csv?{query}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="runs.csv"'
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_the_whole_list_comes_as_csv(same):
+    """All pages of it, narrowed down and sorted as the page is."""
+    rows = in_csv(same)
+    assert [same.names[row["id"]] for row in rows] == list("fedcba")
+    assert [same.names[row["id"]] for row in in_csv(same, "q=gap<0.3&sort=metric&metric=gap")] == list("ebd")
+    beta = rows[4]
+    assert beta == {
+        "application": "routing",
+        "id": same.ids["b"],
+        "name": "Beta",
+        "status": "failed",
+        "instance": "latest",
+        "created_at": "2027-01-15T08:02:00.000000Z",
+        "duration_ms": "400",
+        "experiment": "",
+        "error": "",
+        "options.limit": "10",
+        "options.greeting": "",
+        "metrics.gap": "0.1",
+        "metrics.iterations": "",
+        "metrics.inner.x": "",
+    }
+    assert [same.names[row["id"]] for row in in_csv(same, "sort=metric")] == list("aebdfc")
+    assert in_csv(same, "q=nonesuch") == []
+    assert same.page("/history/runs.csv?from=yesterday").status_code == 400
+
+
+def test_no_cell_of_the_csv_is_a_formula(api, clock):
+    track(
+        api,
+        clock,
+        name='=HYPERLINK("x";"y")\r\n+1',
+        options={"=cmd": "-1.5", "tab": "\t=1", "at": "@SUM(1)"},
+        metrics={"-gap": -0.5, "said": "+me"},
+    )
+    (row,) = in_csv(api)
+    assert row["name"] == '\'=HYPERLINK("x";"y")\r\n+1'
+    assert (row["options.=cmd"], row["options.tab"], row["options.at"]) == ("-1.5", "'\t=1", "'@SUM(1)")
+    assert (row["metrics.-gap"], row["metrics.said"]) == ("-0.5", "'+me")
 
 
 def test_what_was_long_ago_is_not_within_the_last_hour(some, clock):
@@ -511,6 +592,9 @@ SHAPES = [
     "q=nonesuch",
     "q=%22node+77%22",
     "q=nightly+infeasible",
+    "q=gap%3C0.05",
+    "q=time_limit%3D11",
+    "q=gap%3E0.5+solver.nodes%3C1000&sort=duration",
     "status=failed",
     "sort=duration",
     "sort=duration&application=routing&status=failed",

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.solvers import final, instance, started, state, until
+from support.solvers import alive, final, first_line, instance, started, state, until
 
 ECHO = """
     import json, sys
@@ -26,19 +26,6 @@ WAIT = """
     print("ended", file=sys.stderr)
     print("{}")
 """
-
-
-def alive(pid):
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def first_line(api, run_id):
-    """What a program says when it is ready: unbuffered, so it comes in pieces."""
-    until(lambda: "\n" in api.runs(f"/{run_id}/logs").json()["log"])
-    return api.runs(f"/{run_id}/logs").json()["log"]
 
 
 def cancel(api, run_id):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.solvers import final, instance, started, state, until
+from support.solvers import alive, final, first_line, instance, started, state, until
 
 import nxtrack
 from nxtrack.server.data import database
@@ -24,7 +24,7 @@ from nxtrack.server.execution import processes
 PROGRAM = """
 import sys
 from pathlib import Path
-from nxtrack.server.execution.instances import Instance
+from nxtrack.server.options import Instance
 from nxtrack.server.options import ServeOptions
 from nxtrack.server.serve import serve
 solver = Instance(name="solver", command=tuple(sys.argv[2:]))
@@ -46,13 +46,6 @@ for apart, environment in [(False, None), (True, None), (False, {})]:
 print(os.getpid(), *[child.pid for child in children], os.getcwd(), file=sys.stderr)
 time.sleep(120)
 """
-
-
-def alive(pid):
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.fixture
@@ -105,12 +98,6 @@ class Client:
 
     def post(self, body, *, app=None, instance=None):
         return self.session.post(self.base, headers={"Authorization": "Bearer k"}, json=body, timeout=30)
-
-
-def first_line(api, run_id):
-    """What a program says when it is ready: unbuffered, so it comes in pieces."""
-    until(lambda: "\n" in api.runs(f"/{run_id}/logs").json()["log"])
-    return api.runs(f"/{run_id}/logs").json()["log"]
 
 
 def test_after_a_kill_runs_are_failed_and_queued_ones_go_on(platform, at):

@@ -230,6 +230,23 @@ def test_no_other_web_page_cancels_a_run(start, tmp_path, headers):
     until(lambda: state(api, run_id) == "succeeded")
 
 
+def test_a_run_is_deleted_on_its_page(api):
+    kept, gone = api.track(), api.track(logs=b"log")
+    files = len(list((api.data / "payloads").rglob("*/*")))
+    where = f"/runs/{api.app}/{gone}"
+    assert f'action="{where}/delete"' in api.page(where).text
+    another = api.session.post(f"{api.url}{where}/delete", headers={"Origin": "http://elsewhere.example"}, timeout=10)
+    assert another.status_code == 403
+    assert api.page(where).status_code == 200
+    answer = api.session.post(f"{api.url}{where}/delete", allow_redirects=False, timeout=10)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/?application={api.app}")
+    assert api.page(where).status_code == 404
+    assert [run["id"] for run in api.runs().json()["runs"]] == [kept]
+    # Its uploads still hold their payloads until they expire.
+    assert len(list((api.data / "payloads").rglob("*/*"))) == files
+    assert api.session.post(f"{api.url}{where}/delete", timeout=10).status_code == 404
+
+
 def test_canceling_what_is_not_there(shared):
     answer = shared.session.post(f"{shared.url}/runs/a/nonesuch/cancel", timeout=30)
     assert "There is no such run" in seen(answer, 404).text

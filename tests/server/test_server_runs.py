@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from nxtrack.server.data.contents import indicators
 from nxtrack.server.drawing import facts
-from nxtrack.server.endpoints.contents import indicators
 
 METRICS = {"gap": 0.01, "cost": {"total": 12, "fuel": 3.5}, "solver": "HiGHS", "ok": True, "list": [1, 2]}
 

@@ -56,6 +56,67 @@ def test_a_start_clears_away_what_a_kill_left(start):
     assert again.runs(f"/{run_id}/input").json() == "kept"
 
 
+def test_a_full_database_says_so_and_goes_on_when_there_is_room(tmp_path):
+    """SQLite ends the transaction by itself then: there is nothing to roll back, and nothing half stored."""
+    database = Database(tmp_path)
+    try:
+        with database.write() as db:
+            db.execute("CREATE TABLE things (body BLOB)")
+        (pages,) = database._writer.execute("PRAGMA page_count").fetchone()
+        database._writer.execute(f"PRAGMA max_page_count = {pages}")
+        revision = database.revision
+        for _ in range(2):
+            with pytest.raises(sqlite3.OperationalError, match="full"), database.write() as db:
+                db.execute("INSERT INTO things VALUES (?)", (b"small",))
+                db.execute("INSERT INTO things VALUES (?)", (bytes(1_000_000),))
+        assert database.revision == revision
+        database._writer.execute(f"PRAGMA max_page_count = {pages + 1_000}")
+        with database.write() as db:
+            db.execute("INSERT INTO things VALUES (?)", (b"small",))
+        with database.read() as db:
+            assert db.execute("SELECT COUNT(*) FROM things").fetchone()[0] == 1
+    finally:
+        database.close()
+
+
+def test_a_transaction_that_cannot_be_stored_is_given_up(tmp_path):
+    """Foreign keys that are checked at its end refuse it there, and leave it open."""
+    database = Database(tmp_path)
+    try:
+        with database.write() as db:
+            db.execute("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+            db.execute("CREATE TABLE children (p INTEGER REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)")
+        with pytest.raises(sqlite3.IntegrityError), database.write() as db:
+            db.execute("INSERT INTO children VALUES (1)")
+        with database.write() as db:
+            db.execute("INSERT INTO parents VALUES (1)")
+        with database.read() as db:
+            assert db.execute("SELECT COUNT(*) FROM children").fetchone()[0] == 0
+    finally:
+        database.close()
+
+
+def test_a_reader_that_failed_is_not_used_again(tmp_path):
+    database = Database(tmp_path)
+    try:
+        readers = []
+        for wanted in ("SELECT nonsense", "SELECT 1"):
+            with contextlib.suppress(sqlite3.OperationalError), database.read() as db:
+                readers.append(db)
+                db.execute(wanted)
+        assert readers[0] is not readers[1]
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            readers[0].execute("SELECT 1")
+        # One that is still read from when all is closed is closed after that.
+        with database.read() as db:
+            database.close()
+            assert db.execute("SELECT 1").fetchone()[0] == 1
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            db.execute("SELECT 1")
+    finally:
+        database.close()
+
+
 def test_the_data_is_for_its_owner_only(api):
     assert api.data.stat().st_mode & 0o777 == 0o700
     assert (api.data / "secret").stat().st_mode & 0o777 == 0o600

@@ -83,7 +83,7 @@ class Proxy:
                 else:
                     self.answer(fault.status, list(fault.headers.items()), fault.body)
 
-            do_GET = do_POST = do_PUT = do_DELETE = handle_any
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
             def forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
                 connection = http.client.HTTPConnection(target_host, target_port, timeout=30)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import textwrap
 import time
+from pathlib import Path
 
-from nxtrack.server.execution.instances import Instance
+from nxtrack.server.options import Instance
 
 FINAL = {"succeeded", "failed", "canceled"}
 
@@ -44,3 +45,17 @@ def started(api, body=None, instance=None, app=None):
     answer = api.post({"input": {}} if body is None else body, instance=instance, app=app)
     assert answer.status_code == 200, answer.text
     return answer.json()["run_id"]
+
+
+def first_line(api, run_id):
+    """What a program says when it is ready: unbuffered, so it comes in pieces."""
+    until(lambda: "\n" in api.runs(f"/{run_id}/logs").json()["log"])
+    return api.runs(f"/{run_id}/logs").json()["log"]
+
+
+def alive(pid):
+    """Whether a process still runs; one that only waits to be seen off does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

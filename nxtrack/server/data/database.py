@@ -154,10 +154,12 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                # SQLite ends a transaction by itself on some errors, such as a full disk, and on others it goes on.
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
             self.revision += 1
 
     @contextmanager
@@ -170,22 +172,27 @@ class Database:
         try:
             reader.execute("BEGIN")
             yield reader
-        finally:
             reader.execute("ROLLBACK")
-            if self._closed:
-                reader.close()
-            else:
-                self._readers.append(reader)
+        except BaseException:
+            # What failed on it may fail again: the next one who reads gets a new one.
+            reader.close()
+            raise
+        self._readers.append(reader)
+        if self._closed:
+            self._close_readers()
 
     def close(self) -> None:
         """Closes every connection; one that is still read from closes itself after that."""
         self._closed = True
         with self._writing:
             self._writer.close()
+        self._close_readers()
+        self._claim.close()
+
+    def _close_readers(self) -> None:
         with suppress(IndexError):
             while True:
                 self._readers.pop().close()
-        self._claim.close()
 
     def _connect(self) -> sqlite3.Connection:
         # Worker threads take connections in turn, never two at once, which is what SQLite asks for.

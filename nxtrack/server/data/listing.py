@@ -23,6 +23,7 @@ _MOST_NEWS = 1_000
 _MOST_NAMES = 50
 
 By = Literal["time", "duration", "name", "status", "metric"]
+Sign = Literal["=", "<", ">", "<=", ">="]
 Key = float | str | None
 
 # The index runs_by_title is on this very expression.
@@ -35,11 +36,31 @@ _KEYS: dict[By, str | None] = {
     "metric": "m.value",
 }
 _TEXTS = ("r.name", "r.id", "r.description", "r.error", "r.instance")
+_CONTAINS = "(" + " OR ".join(f"{text} LIKE ? ESCAPE '\\'" for text in _TEXTS) + ")"
 _COLUMNS = (
     "r.number, r.id, r.application, r.instance, SUBSTR(r.name, 1, 300) AS name, "
     "SUBSTR(r.description, 1, 300) AS description, r.status, r.created_at, r.duration, "
-    "SUBSTR(r.error, 1, 300) AS error, r.experiment, CASE WHEN LENGTH(r.metrics) <= 65536 THEN r.metrics END AS metrics"
+    "SUBSTR(r.error, 1, 300) AS error, r.experiment, "
+    "CASE WHEN LENGTH(r.options) <= 65536 THEN r.options END AS options, "
+    "CASE WHEN LENGTH(r.metrics) <= 65536 THEN r.metrics END AS metrics"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A condition such as `gap<0.05`: on a metric, and with `=` on an option or a metric.
+
+    Attributes:
+        name: The metric's dotted name, or the option's.
+        sign: `=`, or how the metric compares.
+        text: What the option is to be.
+        number: What the metric is compared with; None when the text is no number.
+    """
+
+    name: str
+    sign: Sign
+    text: str
+    number: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +69,14 @@ class Filter:
 
     Attributes:
         words: Each of them stands in the name, id, description, error or instance; ASCII letters in either case.
+        terms: Each of them holds, or stands there as a word does.
     """
 
     application: str | None = None
     status: str | None = None
     experiment: str | None = None
     words: tuple[str, ...] = ()
+    terms: tuple[Term, ...] = ()
     since: int | None = None
     until: int | None = None
 
@@ -80,7 +103,7 @@ class Entry:
     """A run as a row of the list; long texts are cut. Times in microseconds since 1970, `duration` in ms.
 
     Attributes:
-        metrics: None also where there is too much of them for a list.
+        options: None where there is too much of them for a list; so it is with `metrics`, which there may be none of.
         key: What it is sorted by.
     """
 
@@ -95,6 +118,7 @@ class Entry:
     duration: int
     error: str
     experiment: str | None
+    options: dict[str, str] | None
     metrics: dict[str, Any] | None
     key: Key
 
@@ -200,7 +224,7 @@ def measures(db: sqlite3.Connection, numbers: Sequence[int], name: str) -> dict[
 
 def count(db: sqlite3.Connection, wanted: Filter) -> int | None:
     """How many runs are meant; None when it would take a search through all runs to know."""
-    if wanted.words or wanted.since is not None or wanted.until is not None:
+    if wanted.words or wanted.terms or wanted.since is not None or wanted.until is not None:
         return None
     where, values = _where(wanted)
     (found,) = db.execute(f"SELECT COUNT(*) FROM runs AS r WHERE {where}", values).fetchone()  # noqa: S608
@@ -302,8 +326,8 @@ def _rows(db: sqlite3.Connection, places: Sequence[Place]) -> list[Entry]:
     found: list[Entry] = []
     for place in places:
         values = known[place.number]
-        metrics = values["metrics"]
-        values["metrics"] = None if metrics is None else msgspec.json.decode(metrics, type=dict[str, Any])
+        for name in ("options", "metrics"):
+            values[name] = None if values[name] is None else msgspec.json.decode(values[name], type=dict[str, Any])
         found.append(Entry(**values, key=place.key))
     return found
 
@@ -320,10 +344,33 @@ def _where(wanted: Filter, *, plus: str = "") -> tuple[str, list[Any]]:
     clauses = [clause for clause, value in plain.items() if value is not None]
     values = [value for value in plain.values() if value is not None]
     for word in wanted.words:
-        pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        clauses.append("(" + " OR ".join(f"{text} LIKE ? ESCAPE '\\'" for text in _TEXTS) + ")")
-        values += [pattern] * len(_TEXTS)
+        clauses.append(_CONTAINS)
+        values += [_pattern(word)] * len(_TEXTS)
+    for term in wanted.terms:
+        clause, bound = _holds(term)
+        clauses.append(clause)
+        values += bound
     return " AND ".join(clauses) or "TRUE", values
+
+
+def _holds(term: Term) -> tuple[str, list[Any]]:
+    """The clause for a condition, what is quickly told first, and its values."""
+    ways: list[str] = []
+    values: list[Any] = []
+    if term.sign == "=":
+        # As they are stored; a quote within a name or a value is not written as one.
+        ways.append("INSTR(r.options, ?)")
+        values.append(msgspec.json.encode({term.name: term.text})[1:-1])
+    if term.number is not None:
+        ways.append(f"r.number IN (SELECT run FROM measures WHERE name = ? AND value {term.sign} ?)")  # noqa: S608
+        values += [term.name, term.number]
+    ways.append(_CONTAINS)
+    values += [_pattern(f"{term.name}{term.sign}{term.text}")] * len(_TEXTS)
+    return f"({' OR '.join(ways)})", values
+
+
+def _pattern(word: str) -> str:
+    return "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
 def _beyond(place: Place | None, part: _Part, *, down: bool) -> tuple[str, list[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from nxtrack.server.endpoints.contents import indicators
+from nxtrack.server.data.contents import indicators
 
 if TYPE_CHECKING:
     import sqlite3

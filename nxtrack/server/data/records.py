@@ -92,6 +92,11 @@ class Run:
     number: int = 0
     artefacts: Mapping[str, Artefact] = field(default_factory=dict[str, Artefact])
 
+    def format_of(self, kind: str) -> str:
+        """How one of its payloads is written: `json`, `text`, `csv-archive` or `multi-file`."""
+        formats = {"input": self.input_format, "output": self.output_format, "logs": "text", "stdout": "text"}
+        return formats.get(kind, "json")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredExperiment:

@@ -8,15 +8,29 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
-from markupsafe import Markup
 
 from nxtrack.server.drawing.charts import Chart, Series, from_chartjs, from_plotly
 from nxtrack.server.drawing.maps import draw_map
-from nxtrack.server.drawing.svg import SERIES, Axis, element, moment, number, shortened, text, ticks, time_ticks
+from nxtrack.server.drawing.rounds import pie, radar
+from nxtrack.server.drawing.svg import (
+    SERIES,
+    Axis,
+    element,
+    frame,
+    mark,
+    moment,
+    number,
+    shortened,
+    text,
+    ticks,
+    time_ticks,
+)
 from nxtrack.server.drawing.values import is_array, is_object, items_of, members_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from markupsafe import Markup
 
 _WIDTH = 640
 _HEIGHT = 320
@@ -29,7 +43,6 @@ _MOST_DRAWINGS = 6
 _MOST_CHARACTERS = 600_000
 _MOST_TIPS = 1_500
 _MOST_IN_LEGEND = 12
-_SHOWN_SLICES = 12
 _SHARE_OF_ROOM = 0.72
 _RADIUS = 4.0
 _FEW = 40
@@ -108,7 +121,8 @@ _KINDS: dict[str, Callable[[object], list[Drawing]]] = {
 
 def _chart(chart: Chart) -> Drawing:
     if chart.slices:
-        return _pie(chart)
+        svg, legend = pie(chart)
+        return Drawing(title=chart.title, svg=svg, legend=legend, left_out=chart.left_out, round=True)
     named = [(place % SERIES, series.name) for place, series in enumerate(chart.series) if series.points]
     legend = named if len(named) > 1 or (named and named[0][1] not in {"", chart.title, chart.y_title}) else []
     left_out = list(chart.left_out)
@@ -116,18 +130,13 @@ def _chart(chart: Chart) -> Drawing:
         left_out.append(f"The legend names the first {_MOST_IN_LEGEND} of {len(legend)} series.")
     return Drawing(
         title=chart.title,
-        svg=_Plot(chart).drawn(),
+        svg=radar(chart) if chart.radar else _Plot(chart).drawn(),
         legend=[(colour, shortened(name or f"series {place + 1}", 60)) for place, (colour, name) in enumerate(legend)][
             :_MOST_IN_LEGEND
         ],
         left_out=left_out,
+        round=chart.radar,
     )
-
-
-def frame(width: float, height: float, label: str, *children: Markup, look: str = "drawing") -> Markup:
-    """The SVG element around a drawing, and what it is called where it cannot be seen."""
-    box = f"0 0 {width:.0f} {height:.0f}"
-    return element("svg", *children, viewBox=box, class_=look, role="img", aria_label=label)
 
 
 @dataclass(slots=True)
@@ -135,7 +144,7 @@ class _Plot:
     """A chart with two axes. `along` runs through the places, `across` through the values."""
 
     chart: Chart
-    parts: list[Markup] = field(default_factory=list[Markup])
+    parts: list[Markup] = field(default_factory=list["Markup"])
     _tips: bool = True
 
     def drawn(self) -> Markup:
@@ -308,50 +317,3 @@ class _Plot:
             where = moment(place, 1)
         said = f"{series.name}: " if series.name else ""
         return [element("title", f"{said}{where}, {number(value)}")]
-
-
-def mark(colour: int, x: float, y: float, radius: float, *children: Markup) -> Markup:
-    """A mark, whose shape tells series apart as well as its colour does."""
-    if colour % 4 == 0:
-        return element("circle", *children, cx=x, cy=y, r=radius)
-    if colour % 4 == 1:
-        return element("rect", *children, x=x - radius, y=y - radius, width=2 * radius, height=2 * radius)
-    corners = [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)] if colour % 4 == 2 else [(0, -1.3), (1.2, 1), (-1.2, 1)]  # noqa: PLR2004
-    points = " ".join(f"{x + dx * radius:.1f},{y + dy * radius:.1f}" for dx, dy in corners)
-    return element("polygon", *children, points=points)
-
-
-def _pie(chart: Chart) -> Drawing:
-    slices = sorted(chart.slices, key=lambda entry: -entry[1])
-    rest = slices[_SHOWN_SLICES:]
-    slices = slices[:_SHOWN_SLICES]
-    if rest:
-        slices.append((f"{len(rest)} others", sum(share for _, share in rest)))
-    whole = sum(share for _, share in slices)
-    size, radius = 300.0, 140.0
-    parts: list[Markup] = []
-    turned = 0.0
-    for place, (name, share) in enumerate(slices):
-        part = share / whole
-        tip = element("title", f"{name}: {number(share)} ({part:.1%})")
-        look = f"slice c{place % SERIES}"
-        if part > 1 - 1e-6:
-            parts.append(element("circle", tip, cx=size / 2, cy=size / 2, r=radius, class_=look))
-            break
-        (x1, y1), (x2, y2) = (_around(size / 2, radius, angle) for angle in (turned, turned + part))
-        wide = int(part > 0.5)  # noqa: PLR2004
-        path = f"M{size / 2:.1f} {size / 2:.1f}L{x1:.1f} {y1:.1f}A{radius} {radius} 0 {wide} 1 {x2:.1f} {y2:.1f}Z"
-        parts.append(element("path", tip, d=path, class_=look))
-        turned += part
-    legend = [
-        (place % SERIES, f"{shortened(name, 60)}: {number(share)} ({share / whole:.1%})")
-        for place, (name, share) in enumerate(slices)
-    ]
-    label = f"{chart.title or 'Pie chart'}: {', '.join(words for _, words in legend[:6])}"
-    svg = frame(size, size, label, *parts, look="drawing pie")
-    return Drawing(title=chart.title, svg=svg, legend=legend, left_out=chart.left_out, round=True)
-
-
-def _around(middle: float, radius: float, share: float) -> tuple[float, float]:
-    angle = 2 * math.pi * share
-    return middle + radius * math.sin(angle), middle - radius * math.cos(angle)

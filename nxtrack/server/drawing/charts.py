@@ -8,11 +8,14 @@ import math
 import re
 import sys
 from array import array
+from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+from nxtrack.server.drawing.svg import ticks
 from nxtrack.server.drawing.values import is_array, is_object, items_of, members_of, number_of
 
 if TYPE_CHECKING:
@@ -26,10 +29,24 @@ _MOST_IN_ALL = 6_000
 _MOST_CATEGORIES = 200
 _LONGEST = 200
 _TAG = re.compile(r"<[^<>]{0,200}>")
-_CHARTJS_SHAPES: dict[str, Shape] = {"bar": "bar", "horizontalBar": "bar", "line": "both", "scatter": "points"}
+_CHARTJS_SHAPES: dict[str, Shape] = {
+    "bar": "bar",
+    "bubble": "points",
+    "horizontalBar": "bar",
+    "line": "both",
+    "polarArea": "bar",
+    "radar": "both",
+    "scatter": "points",
+}
 _PIES = frozenset({"pie", "doughnut"})
 _MAPS = frozenset({"scattergeo", "scattermap", "scattermapbox"})
 _LINES = frozenset({"scatter", "scattergl"})
+_POLAR = frozenset({"scatterpolar", "scatterpolargl"})
+_MOST_SAMPLES = 200_000
+_MOST_BINS = 60
+# One alone would be as wide as two large numbers are apart, which may be no number any more.
+_LEAST_BINS = 2
+_LEAST_CORNERS = 3
 # Plotly 6 writes NumPy's arrays so: the name of the type, and its bytes, little-endian, in Base64.
 _TYPED = {"f8": "d", "f4": "f", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
 
@@ -56,6 +73,7 @@ class Chart:
         horizontal: Whether places go down and values to the right.
         together: How the bars at one place share it: side by side, one on another, or all the same room.
         series: The series.
+        radar: Whether places, which have names, stand around a middle.
         slices: Of a pie: names and shares; such a chart has no series.
         left_out: What is not drawn, for people.
         room: How many more points it takes.
@@ -68,6 +86,7 @@ class Chart:
     times: bool = False
     horizontal: bool = False
     together: Literal["group", "stack", "overlay"] = "group"
+    radar: bool = False
     series: list[Series] = field(default_factory=list[Series])
     slices: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
     left_out: list[str] = field(default_factory=list[str])
@@ -120,7 +139,8 @@ def from_chartjs(content: object) -> list[Chart]:
         for dataset in sets[:1]:
             _add_slices(chart, labels, items_of(dataset.get("data")))
         return [chart] if chart.slices else []
-    if kind not in _CHARTJS_SHAPES:
+    chart.radar = kind == "radar"
+    if kind not in _CHARTJS_SHAPES or (chart.radar and len(labels) < _LEAST_CORNERS):
         return []
     chart.horizontal = kind == "horizontalBar" or options.get("indexAxis") == "y"
     axes = ("y", "x") if chart.horizontal else ("x", "y")
@@ -128,7 +148,10 @@ def from_chartjs(content: object) -> list[Chart]:
     if any(members_of(scales.get(axis)).get("stacked") is True for axis in axes):
         chart.together = "stack"
     rows = [_chartjs_points(dataset, labels, chart) for dataset in sets[: _MOST_SERIES + 1]]
-    _choose_places(chart, [place for places, _, _ in rows for place in places], named=bool(labels))
+    if chart.radar:
+        chart.categories = []
+    else:
+        _choose_places(chart, [place for places, _, _ in rows for place in places], named=bool(labels))
     for dataset, (places, values, bases) in zip(sets, rows, strict=False):
         shape = _CHARTJS_SHAPES.get(words(dataset.get("type")) or kind)
         if shape is not None:
@@ -173,9 +196,12 @@ def from_plotly(content: object) -> list[Chart]:
             _add_slices(chart, array_of(trace.get("labels")), array_of(trace.get("values")))
             if chart.slices:
                 charts["pie", str(len(charts))] = chart
+        elif kind == "histogram":
+            _add_trace(charts, _axes(trace), layout, _counted(trace), "bar")
         elif kind == "bar" or kind in _LINES | _MAPS:
-            axes = (words(trace.get("xaxis")) or "x", words(trace.get("yaxis")) or "y")
-            _add_trace(charts, axes, layout, trace, kind)
+            _add_trace(charts, _axes(trace), layout, trace, kind)
+        elif kind in _POLAR:
+            _add_around(charts, layout, trace)
         else:
             other.add(kind[:40])
     drawn = [chart for chart in charts.values() if chart.slices or any(series.points for series in chart.series)]
@@ -214,6 +240,41 @@ def _add_trace(
         bases = [seconds_of(value) for value in bases]
         values = [None if (length := number_of(value)) is None else length / 1000 for value in values]
     chart.add(words(trace.get("name")), _plotly_shape(kind, words(trace.get("mode")), many), places, values, bases)
+
+
+def _axes(trace: Mapping[str, Any]) -> tuple[str, str]:
+    return (words(trace.get("xaxis")) or "x", words(trace.get("yaxis")) or "y")
+
+
+def _counted(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """A histogram as the bars that it is drawn as: how many of its samples are where."""
+    down = "x" not in trace
+    samples = array_of(trace.get("y" if down else "x"), most=_MOST_SAMPLES)
+    numbers = [value for sample in samples if (value := number_of(sample)) is not None]
+    places: list[Any]
+    if numbers:
+        low, high = min(numbers), max(numbers)
+        asked = number_of(trace.get("nbinsy" if down else "nbinsx")) or math.sqrt(len(numbers))
+        edges = ticks(low, high, most=int(max(_LEAST_BINS, min(asked, _MOST_BINS))))
+        counts = Counter(bisect_right(edges, value, 1, len(edges) - 1) for value in numbers)
+        places = [edges[place - 1] / 2 + edges[place] / 2 for place in range(1, len(edges))]
+        values = [counts[place] for place in range(1, len(edges))]
+    else:
+        named = Counter(words(sample) for sample in samples)
+        places, values = list(named), list(named.values())
+    bars = {"y": places, "x": values, "orientation": "h"} if down else {"x": places, "y": values}
+    return {"name": trace.get("name"), **bars}
+
+
+def _add_around(charts: dict[tuple[str, ...], Chart], layout: Mapping[str, Any], trace: Mapping[str, Any]) -> None:
+    """Adds a series whose places stand around a middle, when they are names; angles are no such places."""
+    values, places = array_of(trace.get("r")), array_of(trace.get("theta"))
+    if not all(isinstance(place, str) for place in places) or len(set(places)) < _LEAST_CORNERS:
+        return
+    many = min(len(values), len(places))
+    key = (words(trace.get("subplot")) or "polar",)
+    chart = charts.setdefault(key, Chart(title=_title(layout.get("title")), categories=[], radar=True))
+    chart.add(words(trace.get("name")), "both", places[:many], values[:many], [0.0] * many)
 
 
 def _plotly_shape(kind: str, mode: str, many: int) -> Shape:
@@ -270,10 +331,10 @@ def seconds_of(value: object) -> float | None:
         return None
 
 
-def array_of(value: object) -> list[Any]:
-    """A list, whether it is written as one or as typed bytes; empty for anything else."""
+def array_of(value: object, *, most: int = _MOST_POINTS + 1) -> list[Any]:
+    """A list, whether it is written as one or as typed bytes, or its beginning; empty for anything else."""
     if is_array(value):
-        return value[: _MOST_POINTS + 1]
+        return value[:most]
     typed = members_of(value)
     code, data = _TYPED.get(words(typed.get("dtype"))), typed.get("bdata")
     if code is None or not isinstance(data, str):
@@ -284,7 +345,7 @@ def array_of(value: object) -> list[Any]:
         return []
     if sys.byteorder == "big":
         found.byteswap()
-    return found[: _MOST_POINTS + 1].tolist()
+    return found[:most].tolist()
 
 
 def _title(value: object) -> str:

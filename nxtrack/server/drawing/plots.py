@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nxtrack.server.endpoints.answers import moment
+from nxtrack.server.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

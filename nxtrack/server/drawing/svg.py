@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -40,6 +41,23 @@ def text(x: float, y: float, words: str, *, anchor: str = "start", longest: int 
     )
 
 
+def frame(width: float, height: float, label: str, *children: Markup, look: str = "drawing") -> Markup:
+    """The SVG element around a drawing, and what it is called where it cannot be seen."""
+    box = f"0 0 {width:.0f} {height:.0f}"
+    return element("svg", *children, viewBox=box, class_=look, role="img", aria_label=label)
+
+
+def mark(colour: int, x: float, y: float, radius: float, *children: Markup) -> Markup:
+    """A mark, whose shape tells series apart as well as its colour does."""
+    if colour % 4 == 0:
+        return element("circle", *children, cx=x, cy=y, r=radius)
+    if colour % 4 == 1:
+        return element("rect", *children, x=x - radius, y=y - radius, width=2 * radius, height=2 * radius)
+    corners = [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)] if colour % 4 == 2 else [(0, -1.3), (1.2, 1), (-1.2, 1)]  # noqa: PLR2004
+    points = " ".join(f"{x + dx * radius:.1f},{y + dy * radius:.1f}" for dx, dy in corners)
+    return element("polygon", *children, points=points)
+
+
 def shortened(words: str, longest: int) -> str:
     """A text of so many characters at most."""
     return words if len(words) <= longest else words[: longest - 1] + _ELLIPSIS
@@ -63,7 +81,8 @@ class Axis(NamedTuple):
 def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     """Round numbers from below `low` to above `high`, so that an axis from the first to the last holds both."""
     if not low < high:
-        low, high = low - max(abs(low) * 0.1, 0.5), high + max(abs(high) * 0.1, 0.5)
+        room = max(abs(low) * 0.1, 0.5)
+        low, high = max(low - room, -sys.float_info.max), min(high + room, sys.float_info.max)
     raw = high / most - low / most
     size = 10.0 ** math.floor(math.log10(max(raw, 1e-300)))
     step = next((part * size for part in _STEPS if part * size >= raw), 10 * size)

@@ -118,13 +118,14 @@ class _Line:
             self.cells[end] = " "
         return end
 
-    def combine(self, column: int, mark: str) -> None:
-        """Puts an accent, or a joiner, on the character before a column; not one too many."""
+    def combine(self, column: int, mark: str) -> bool:
+        """Puts an accent, or a joiner, on the character before a column, but not one too many; False without one."""
         place = min(column, len(self.cells)) - 1
         while place > 0 and not self.cells[place]:
             place -= 1
         if place >= 0 and len(self.cells[place]) < _MOST_ON_A_CELL:
             self.cells[place] += mark
+        return place >= 0
 
     def erase(self, column: int, end: int | None = None) -> None:
         del self.cells[column:end], self.styles[column:end]
@@ -174,7 +175,8 @@ class _Screen:
         for wide, characters in groupby(text, key=cell_len):
             if wide == 0:
                 for mark in characters:
-                    line.combine(self._column, mark)
+                    if not line.combine(self._column, mark):
+                        self._column = line.put(self._column, mark, self._look.classes)
                 continue
             cells = [cell for character in characters for cell in (character, *[""] * (wide - 1))]
             self._column = line.put(self._column, cells, self._look.classes)

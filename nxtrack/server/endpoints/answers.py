@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nxtrack.cloud.messages import (
@@ -18,22 +17,11 @@ from nxtrack.cloud.messages import (
     RunOptions,
     RunType,
 )
-from nxtrack.server.endpoints.contents import indicators
+from nxtrack.server.data.contents import indicators
+from nxtrack.server.times import rfc3339
 
 if TYPE_CHECKING:
     from nxtrack.server.data.store import Run, StoredApplication, StoredAsset, StoredExperiment
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def moment(microseconds: int) -> datetime:
-    """A stored time."""
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def rfc3339(microseconds: int) -> str:
-    """A stored time as the API writes it, such as `2024-03-28T11:42:49.468548Z`."""
-    return moment(microseconds).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def application_answer(application: StoredApplication) -> Application:

@@ -22,8 +22,8 @@ from nxtrack.server.endpoints.exchange import (
     read_body,
     refuse,
 )
-from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.ids import is_id, new_application_id
+from nxtrack.server.state import platform_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -10,9 +10,9 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.ids import is_id
 from nxtrack.server.refusals import ApiRefusal
+from nxtrack.server.state import platform_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nxtrack.cloud.messages import ExternalResult, NewRun, RunFormat
+from nxtrack.server.data import contents
+from nxtrack.server.data.gathering import Gathering
 from nxtrack.server.data.store import Artefact, Run, UploadChanged
-from nxtrack.server.endpoints import contents
-from nxtrack.server.endpoints.gathering import Gathering
 from nxtrack.server.execution.instances import NoInstance
 from nxtrack.server.ids import is_id, new_run_id
 from nxtrack.server.refusals import ApiRefusal

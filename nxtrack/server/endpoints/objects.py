@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -16,12 +16,12 @@ from nxtrack.server.data.store import Artefact, Run, Upload
 from nxtrack.server.ids import is_id, new_upload_id
 from nxtrack.server.refusals import ApiRefusal, ObjectRefusal
 from nxtrack.server.signing import Verdict
+from nxtrack.server.state import Platform, platform_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from nxtrack.server.data.files import Draft
-    from nxtrack.server.state import Platform
 
 _CHUNK = 1024 * 1024
 _MEDIA = {"json": ("application/json", "json"), "text": ("text/plain; charset=utf-8", "txt")}
@@ -43,11 +43,6 @@ class _Download(FileResponse):
         # Below version 2.4 of the protocol Starlette watches each download from a second task, to stop when the
         # client leaves. All that this spares us is reading the rest of one bounded file.
         await super().__call__({**scope, "asgi": {**scope["asgi"], "spec_version": "2.4"}}, receive, send)
-
-
-def platform_of(request: Request) -> Platform:
-    """The platform that serves a request."""
-    return cast("Platform", request.app.state.platform)
 
 
 def base_url(request: Request) -> str:
@@ -143,8 +138,7 @@ def get_download(request: Request) -> Response:
 
 def media_of(run: Run, kind: str) -> tuple[str, str]:
     """The media type of a run's payload, and the suffix of a file that holds it."""
-    formats = {"input": run.input_format, "output": run.output_format, "logs": "text", "stdout": "text"}
-    return _MEDIA.get(formats.get(kind, "json"), _ARCHIVE)
+    return _MEDIA.get(run.format_of(kind), _ARCHIVE)
 
 
 def _check_signature(request: Request, method: str) -> None:

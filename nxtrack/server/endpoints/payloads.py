@@ -9,10 +9,12 @@ import msgspec
 from starlette.responses import Response
 
 from nxtrack.cloud.messages import FINAL_STATUSES, AssetDownload, AssetPage, DownloadURL, LiveLogs, LogEntry, RunLogs
-from nxtrack.server.endpoints import contents
-from nxtrack.server.endpoints.answers import asset_answer, rfc3339
+from nxtrack.server.data import contents
+from nxtrack.server.endpoints.answers import asset_answer
 from nxtrack.server.endpoints.exchange import answer, find_run, parameter, refuse
-from nxtrack.server.endpoints.objects import download_url, platform_of
+from nxtrack.server.endpoints.objects import download_url
+from nxtrack.server.state import platform_of
+from nxtrack.server.times import rfc3339
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -116,7 +118,7 @@ def inline_bytes(request: Request, run: Run, kind: str) -> bytes:
             f"The {kind} of run {run.id} has {artefact.size} bytes, more than the {limit} that are sent inline; "
             "ask again with ?format=url.",
         )
-    if (run.output_format if kind == "output" else run.input_format) in _ARCHIVES:
+    if run.format_of(kind) in _ARCHIVES:
         refuse(HTTPStatus.BAD_REQUEST, f"The {kind} of run {run.id} is an archive; ask again with ?format=url.")
     try:
         return platform_of(request).payloads.read(artefact.payload)
@@ -126,9 +128,8 @@ def inline_bytes(request: Request, run: Run, kind: str) -> bytes:
 
 def in_json(run: Run, kind: str, data: bytes) -> bytes:
     """What stands for a payload in JSON: it itself, or a text as a string."""
-    form = run.output_format if kind == "output" else run.input_format
     # The public SDK (1.13) calls a text input `json`, too, and reads every input that is not a URL as JSON.
-    if form == "json" and (kind == "output" or contents.is_json(data)):
+    if run.format_of(kind) == "json" and (kind == "output" or contents.is_json(data)):
         return data
     return msgspec.json.encode(data.decode(errors="replace"))
 

@@ -23,8 +23,8 @@ from nxtrack.server.endpoints.exchange import (
     refuse,
 )
 from nxtrack.server.endpoints.intake import accept_run
-from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.endpoints.payloads import in_json, inline_bytes, wants_url, whereabouts
+from nxtrack.server.state import platform_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -114,11 +114,7 @@ def cancel_run(request: Request) -> Response:
 
 def delete_run(request: Request) -> Response:
     """`DELETE .../runs/{run}`: one that still runs is canceled first."""
-    platform = platform_of(request)
-    run = find_run(request)
-    if run.status not in FINAL_STATUSES:
-        platform.cancel(run)
-    platform.payloads.remove(platform.store.remove_run(run))
+    platform_of(request).remove(find_run(request))
     return answer(Done())
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nxtrack.errors import ServerError
 from nxtrack.server.ids import is_id
+from nxtrack.server.options import Instance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 # `--instance-id`; `devint` is what it was called before). Here they mean the application's default.
 _GENERIC = frozenset({"latest", "devint", "default"})
 _SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """A registered program: the words of its command, the first of which is the path of the program."""
-
-    name: str
-    command: tuple[str, ...]
 
 
 class NoInstance(Exception):  # an answer, not an error of the tree

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nxtrack.server.data import contents
+from nxtrack.server.data.gathering import Gathering
 from nxtrack.server.data.records import Artefact
-from nxtrack.server.endpoints import contents
-from nxtrack.server.endpoints.gathering import Gathering
 from nxtrack.server.execution import processes
 from nxtrack.server.execution.program import Ending, Execution, Program
 from nxtrack.server.ids import new_payload_id

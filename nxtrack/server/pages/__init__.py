@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from nxtrack.server.pages import compare, files, history, run
+from nxtrack.server.pages import compare, export, files, history, run
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -14,4 +14,10 @@ if TYPE_CHECKING:
 
 def routes() -> list[BaseRoute]:
     """Which paths lead to a page, or to a file of one."""
-    return [*history.routes(), *run.routes(), *compare.routes(), Route("/static/{name}", files.static)]
+    return [
+        *history.routes(),
+        *export.routes(),
+        *run.routes(),
+        *compare.routes(),
+        Route("/static/{name}", files.static),
+    ]

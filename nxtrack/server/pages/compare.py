@@ -19,10 +19,10 @@ from nxtrack.server.drawing.differences import (
     between_mappings,
 )
 from nxtrack.server.drawing.facts import flat
-from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.pages import payloads
 from nxtrack.server.pages.rendering import duration_text, number_text, page, problem, size_text, when_text
 from nxtrack.server.pages.run import find, shown_value
+from nxtrack.server.state import platform_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,11 +166,9 @@ def _compared(request: Request, old: Run, new: Run, kind: str) -> Compared:
         return base
     if mine.payload == its.payload or filecmp.cmp(store.path(mine.payload), store.path(its.payload), shallow=False):
         return Compared(kind=kind, sizes=base.sizes, same=True)
-    formats = {payloads.format_of(run, kind) for run in (old, new)}
+    formats = {run.format_of(kind) for run in (old, new)}
     if len(formats) > 1 or not formats <= {"json", "text"}:
-        return Compared(
-            kind=kind, sizes=base.sizes, note="They differ, and are not in a form that can be compared here."
-        )
+        return Compared(kind=kind, sizes=base.sizes, note=_OTHER_FORM)
     if max(mine.size, its.size) > payloads.READABLE_BYTES:
         return Compared(
             kind=kind,

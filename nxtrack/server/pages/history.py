@@ -11,11 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from nxtrack.server.data import listing
+from nxtrack.server.data.contents import indicators
 from nxtrack.server.drawing.plots import draw
-from nxtrack.server.endpoints.contents import indicators
-from nxtrack.server.endpoints.objects import base_url, platform_of
+from nxtrack.server.endpoints.objects import base_url
 from nxtrack.server.pages.rendering import HEADERS, number_text, page, problem, render
 from nxtrack.server.pages.view import SPANS, STATUSES, Unreadable, View, read
+from nxtrack.server.state import platform_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ _SHOWN_EXPERIMENTS = 100
 # Another start of the platform counts its changes anew.
 _START = secrets.token_hex(8)
 _SHOWN_METRICS = 2
+_SHOWN_OPTIONS = 2
 # What solvers and the platform's own documents call the value that is optimized.
 _OBJECTIVES = ("objective", "objective_value", "result.value", "value", "cost", "total_cost", "makespan", "profit")
 
@@ -93,7 +95,7 @@ def _values(platform: Platform, view: View, *, since: int | None = None) -> dict
         complete = len(numbers) <= listing.MOST_FOUND
         newest = numbers[: listing.MOST_POINTS]
         names = listing.metric_names(db, newest)
-        metric = _chosen(view, names)
+        metric = chosen_metric(view, names)
         points = listing.points(db, newest, metric)
         order = view.order(metric)
         backwards = view.direction == "before" and view.place is not None
@@ -122,6 +124,7 @@ def _values(platform: Platform, view: View, *, since: int | None = None) -> dict
         "now": now,
         "new": new,
         "entries": entries,
+        "options": {entry.number: list((entry.options or {}).items())[:_SHOWN_OPTIONS] for entry in entries},
         "others": {entry.number: _others(entry, metric) for entry in entries},
         "measures": measures,
         "metric": metric,
@@ -135,7 +138,7 @@ def _values(platform: Platform, view: View, *, since: int | None = None) -> dict
     }
 
 
-def _chosen(view: View, names: Sequence[str]) -> str:
+def chosen_metric(view: View, names: Sequence[str]) -> str:
     """The metric that gets a column and a plot: the one asked for, else the objective, else the most frequent."""
     if view.metric:
         return view.metric

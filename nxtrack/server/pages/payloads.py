@@ -10,8 +10,9 @@ import msgspec
 from nxtrack.server.drawing import terminal
 from nxtrack.server.drawing.assets import Drawing, draw
 from nxtrack.server.drawing.trees import tree
-from nxtrack.server.endpoints.objects import download_url, platform_of
+from nxtrack.server.endpoints.objects import download_url
 from nxtrack.server.refusals import ApiRefusal
+from nxtrack.server.state import platform_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +82,7 @@ def shown(request: Request, run: Run, kind: str) -> Shown | None:
         return None
     payloads = platform_of(request).payloads
     base = Shown(kind=kind, size=artefact.size, link=link_to(request, run, kind))
-    form = format_of(run, kind)
+    form = run.format_of(kind)
     if form not in {"json", "text"}:
         return base
     if artefact.size > READABLE_BYTES:
@@ -149,12 +150,6 @@ def document(request: Request, run: Run, kind: str) -> Any:
         return msgspec.json.decode(platform_of(request).payloads.read(run.artefacts[kind].payload))
     except (ValueError, RecursionError):
         return None
-
-
-def format_of(run: Run, kind: str) -> str:
-    """How a payload is written: `json`, `text`, `csv-archive` or `multi-file`."""
-    formats = {"input": run.input_format, "output": run.output_format, "logs": "text", "stdout": "text"}
-    return formats.get(kind, "json")
 
 
 def link_to(request: Request, run: Run, kind: str) -> str | None:

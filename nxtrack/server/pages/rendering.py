@@ -9,13 +9,10 @@ from typing import Any
 import jinja2
 from starlette.responses import Response
 
-from nxtrack.server.endpoints.answers import moment, rfc3339
-from nxtrack.server.endpoints.contents import indicators
+from nxtrack.server.times import moment, rfc3339
 
 _TEMPLATES_FOLDER = Path(__file__).parent.parent / "templates"
 _SECOND = 1_000
-_SHOWN_METRICS = 3
-_MOST_METRICS = 200
 _LARGE, _SMALL = 1e15, 1e-4
 # No inline script or style anywhere: what a run says can at worst be text.
 HEADERS = {
@@ -99,14 +96,6 @@ def when_text(microseconds: int) -> str:
     return f"{moment(microseconds):%Y-%m-%d %H:%M:%S}"
 
 
-def _few(metrics: dict[str, Any] | None) -> list[tuple[str, str]]:
-    return [(name, number_text(value)) for name, value in indicators(metrics or {}, most=_SHOWN_METRICS)]
-
-
-def _all(metrics: dict[str, Any] | None) -> list[tuple[str, str]]:
-    return [(name, number_text(value)) for name, value in indicators(metrics or {}, most=_MOST_METRICS)]
-
-
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES_FOLDER),
@@ -118,8 +107,6 @@ def _environment() -> jinja2.Environment:
     filters: dict[str, Any] = {
         "ago": ago_text,
         "duration": duration_text,
-        "few": _few,
-        "metrics": _all,
         "number": number_text,
         "rfc3339": rfc3339,
         "size": size_text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -12,10 +13,10 @@ from nxtrack.cloud.messages import FINAL_STATUSES
 from nxtrack.server.drawing.assets import draw_series
 from nxtrack.server.drawing.facts import flat, series
 from nxtrack.server.drawing.values import compact
-from nxtrack.server.endpoints.objects import platform_of
 from nxtrack.server.ids import is_id
 from nxtrack.server.pages import payloads
 from nxtrack.server.pages.rendering import HEADERS, number_text, page, problem, render
+from nxtrack.server.state import platform_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -39,6 +40,7 @@ def routes() -> list[BaseRoute]:
         Route("/runs/{app}/{run}/live", live),
         Route("/runs/{app}/{run}/logs", all_logs),
         Route("/runs/{app}/{run}/cancel", cancel, methods=["POST"]),
+        Route("/runs/{app}/{run}/delete", delete, methods=["POST"]),
     ]
 
 
@@ -90,6 +92,16 @@ def cancel(request: Request) -> Response:
     # A run that ended meanwhile is shown as it ended.
     platform_of(request).cancel(found)
     return RedirectResponse(f"/runs/{found.application}/{found.id}", HTTPStatus.SEE_OTHER, headers=HEADERS)
+
+
+def delete(request: Request) -> Response:
+    """`POST .../delete`: forgets a run, and leads to those that its application still has; see `cancel`."""
+    found = find(request, request.path_params["app"], request.path_params["run"])
+    if found is None:
+        return problem(HTTPStatus.NOT_FOUND, _NO_SUCH_RUN)
+    platform_of(request).remove(found)
+    query = urlencode({"application": found.application})
+    return RedirectResponse(f"/?{query}", HTTPStatus.SEE_OTHER, headers=HEADERS)
 
 
 def find(request: Request, application: str, name: str) -> Run | None:

@@ -196,7 +196,15 @@
     if (!paused) poll();
   });
   document.addEventListener("visibilitychange", poll);
+  // Single letters must be possible to turn off (WCAG 2.2, 2.1.4): who dictates, types them by accident.
+  const KEYS = "nxtrack.keys", listening = byId("keys-on");
+  try { listening.checked = localStorage.getItem(KEYS) !== "off"; } catch { /* Then this page's choice is not kept. */ }
+  listening.addEventListener("change", () => {
+    try { localStorage.setItem(KEYS, listening.checked ? "on" : "off"); } catch { /* As above. */ }
+  });
+  byId("keys").hidden = false;
   document.addEventListener("keydown", (event) => {
+    if (!listening.checked) return;
     const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || typing) return;
     if (event.key === "/") { event.preventDefault(); byId("q").focus(); byId("q").select(); return; }

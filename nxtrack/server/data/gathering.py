@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from nxtrack.server.data.records import Artefact, StoredAsset
 
 if TYPE_CHECKING:
+    from nxtrack.server.data.contents import Findings
     from nxtrack.server.data.files import Draft, Payloads
-    from nxtrack.server.endpoints.contents import Findings
 
 
 @dataclass(kw_only=True)
