@@ -15,6 +15,11 @@
     ├── CloudError               the platform could not do what was asked
     │   ├── NotReached           the request was never sent: it may be sent again as it is
     │   ├── AnswerLost           the request was sent and no usable answer came: it may have been done
+    │   │   └── RunUnconfirmed   ... and a new run could not be looked for in the platform's list either
+    │   ├── RunEnded             a remote run has come to an end, but not to a result
+    │   │   ├── RunFailed        it failed
+    │   │   └── RunCanceled      somebody canceled it
+    │   ├── StillRunning         a remote run was waited for as long as was asked, and goes on
     │   └── Refused              the platform answered, and said no
     │       ├── AccessRefused    401 or 403: the key is wrong, or may not do this
     │       ├── NotFound         404: no such application, instance or run
@@ -23,6 +28,10 @@
     │       ├── Redirected       3xx: the endpoint is at fault; nothing is ever followed
     │       ├── UploadExpired    403 from the object store: the upload URL is no longer valid
     │       └── Rejected         400, 413, 422, ...: the same request will never be accepted
+    │           └── TooLarge     more bytes than may go up or come down, so none did
+    ├── FileUnusable             a file that was named for an input or output cannot be read or written
+    │   └── NoSpace              ... as its disk is full
+    ├── ArchiveRefused           a folder that cannot be packed, or an archive that is not safe to unpack
     └── ServerError              the local platform cannot start or keep its data
 
 Every message is one sentence for the person at the terminal: what happened, to which run, what was kept, what
@@ -92,6 +101,52 @@ class AnswerLost(CloudError):
     """The request was sent and no usable answer came back: the platform may have acted on it."""
 
 
+class RunUnconfirmed(AnswerLost):
+    """A new run was sent, and neither an answer nor the platform's list tells whether it was taken.
+
+    Attributes:
+        marker: What the run's description holds if it was, such as `nxtrack:7ZK…`.
+    """
+
+    def __init__(self, message: str, *, marker: str = "") -> None:
+        super().__init__(message)
+        self.marker = marker
+
+
+class RunEnded(CloudError):
+    """A remote run has come to an end, but not to a result.
+
+    Attributes:
+        run_id: The run.
+        log: What the platform's error log of it says; empty if it says nothing.
+    """
+
+    def __init__(self, message: str, *, run_id: str = "", log: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.log = log
+
+
+class RunFailed(RunEnded):
+    """A remote run failed."""
+
+
+class RunCanceled(RunEnded):
+    """A remote run was canceled."""
+
+
+class StillRunning(CloudError):
+    """A remote run was waited for as long as was asked, and goes on.
+
+    Attributes:
+        run_id: The run, to come back to it.
+    """
+
+    def __init__(self, message: str, *, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class Refused(CloudError):
     """The platform answered with a refusal.
 
@@ -140,6 +195,32 @@ class UploadExpired(Refused):
 
 class Rejected(Refused):
     """The request itself is at fault and will never be accepted as it is."""
+
+
+class FileUnusable(NxtrackError):
+    """A file that was named for an input or an output cannot be read or written."""
+
+
+class NoSpace(FileUnusable):
+    """A file cannot be written as there is no space left on its disk."""
+
+
+class ArchiveRefused(NxtrackError, ValueError):
+    """A folder cannot become an archive, or an archive is damaged, too large, or would write where it must not."""
+
+
+class TooLarge(Rejected):
+    """An input or output has more bytes than the platform takes or gives: nothing of it was sent, or kept.
+
+    Attributes:
+        size: Bytes that it has, or had when it was cut off.
+        limit: Bytes that it may have.
+    """
+
+    def __init__(self, message: str, *, size: int = 0, limit: int = 0, status: int = 0) -> None:
+        super().__init__(message, status=status)
+        self.size = size
+        self.limit = limit
 
 
 class ServerError(NxtrackError):

@@ -82,6 +82,9 @@ _NEVER_SENT = (
 )
 """Exceptions that only a request which never left ends in."""
 
+_QUERY = re.compile(r"(https?://[^\s?\"'<>]*\?)[^\s\"'<>]+")
+"""A URL up to its query, which may be a signature that an answer repeats."""
+
 _BY_SYSTEM = ""
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -233,7 +236,7 @@ def of_store_answer(answer: Answer, server: str, *, size: int | None) -> CloudEr
             status=status,
             detail=detail,
         )
-    if answer.code in {"RequestTimeout", "InternalError"}:
+    if answer.code in {"RequestTimeout", "InternalError", "IncompleteBody"}:
         return AnswerLost(f"{server} did not take the bytes in time ({answer.shown}): try again.")
     if size is not None and status in {400, 411, 413}:
         return Rejected(
@@ -297,6 +300,7 @@ def read_answer(status: int, body: bytes, retry_after: str | None, *, now: float
         detail = " ".join(filter(None, (code, _tag(text, "Message")))) or _tag(text, "title") or text
     for secret in secrets:
         detail = detail.replace(secret, "***")
+    detail = _QUERY.sub(r"\1***", detail)
     return Answer(status, one_line(detail), code, wait_seconds(retry_after, now))
 
 

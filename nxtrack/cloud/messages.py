@@ -7,9 +7,14 @@ add some.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
 
 TrackedStatus = Literal["succeeded", "failed"]
 """What a tracked run may have become."""
@@ -40,6 +45,45 @@ Id = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ID_PATTERN})]
 class Message(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Base of all messages: fields that have their default are left out of the JSON."""
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the message that a decoded answer holds.
+
+        Raises:
+            ValueError: It holds no such message.
+        """
+        return msgspec.convert(data, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the message as it stands in JSON, decoded: plain values all through."""
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return plain
+
+
+def read_message(data: bytes, kind: type[T]) -> T:
+    """Reads an answer; where a field holds null that is not to, as if it were left out.
+
+    Raises:
+        ValueError: It holds no such message.
+        RecursionError: It is nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError:
+        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
+
+
+def _without_nulls(value: Any, deepest: int = 4) -> Any:
+    if not isinstance(value, dict) or not deepest:
+        return cast("Any", value)
+    fields = cast("dict[str, Any]", value)
+    # What an output says is not ours to change.
+    return {
+        name: field if name == "output" and "metadata" in fields else _without_nulls(field, deepest - 1)
+        for name, field in fields.items()
+        if field is not None
+    }
+
 
 class UploadURL(Message):
     """Answer of `POST .../runs/uploadurl`: where to PUT one artefact. Valid for 15 minutes ("Track runs", step 1)."""
@@ -62,10 +106,14 @@ class DownloadURL(Message):
         return "DownloadURL(...)"
 
 
+Form = Literal["json", "text", "csv-archive", "multi-file"]
+"""What an input or output is; the last two are a directory as a `.tar.gz` (SDK)."""
+
+
 class ContentFormat(Message, omit_defaults=False):
     """The format of an input or output: `json`, `text`, `csv-archive` or `multi-file` (SDK)."""
 
-    type: Literal["json", "text", "csv-archive", "multi-file"] = "json"
+    type: Form = "json"
 
 
 class RunFormat(Message, omit_defaults=False):
@@ -163,6 +211,16 @@ class RunMetadata(Message, omit_defaults=False):
     statistics: dict[str, Any] | None = None
     experiment_id: str | None = None
 
+    @property
+    def outcome(self) -> str:
+        """The status; of an answer that has only the older field, that one."""
+        return self.status if self.status_v2 == "none" else self.status_v2
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run no longer changes."""
+        return self.outcome in FINAL_STATUSES
+
 
 class RunInformation(Message, omit_defaults=False):
     """Answer of `GET .../runs/{id}/metadata`: a run without its output."""
@@ -185,7 +243,7 @@ class ErrorLog(Message):
 class RunResult(RunInformation, omit_defaults=False):
     """Answer of `GET .../runs/{id}`. `output` is the output, or `{"url": ...}` when asked with `?format=url`."""
 
-    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output: Any = None
     error_log: ErrorLog | None = None
 
 
@@ -211,25 +269,25 @@ class RunListItem(Message, omit_defaults=False):
 
 
 class RunList(Message):
-    """Answer of `GET .../runs` as the local platform gives it; `RunPage` is what a client reads of it."""
+    """Answer of `GET .../runs`: newest first; `next_page_token` goes back as `pagetoken`; absent on the last page."""
 
     runs: list[RunListItem]
     next_page_token: str | None = None
 
 
+class RunPage(Message):
+    """What a client reads of a `RunList`: no odd value in somebody's run may make the others unreadable."""
+
+    runs: list[msgspec.Raw] = []
+    next_page_token: str | None = None
+
+
 class ListedRun(Message):
-    """What a client needs of a `RunListItem`: no odd value elsewhere in somebody's run may make a list unreadable."""
+    """What is needed of a `RunListItem` that cannot be read as a whole."""
 
     id: str
     description: str | None = None
     created_at: str | None = None
-
-
-class RunPage(Message):
-    """Answer of `GET .../runs`: newest first; `next_page_token` goes back as `pagetoken`; absent on the last page."""
-
-    runs: list[ListedRun] = []
-    next_page_token: str | None = None
 
 
 class RunLogs(Message, omit_defaults=False):

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import http.cookiejar
 import importlib.metadata
 import ipaddress
 import threading
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -23,9 +24,11 @@ from nxtrack.cloud.wire import Adapter, Exchange, Stage, watching
 from nxtrack.errors import AnswerLost, CloudError, NotReached
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from urllib3 import BaseHTTPResponse
+
+T = TypeVar("T")
 
 _ERROR_LIMIT = 2**16
 _BLOCK = 2**18
@@ -50,9 +53,6 @@ class Timeouts:
     def within(cls, seconds: float) -> Timeouts:
         """Returns what is usual, in proportion to the seconds that one read may take."""
         return cls(connect=min(10.0, seconds), read=seconds, answer=5 * seconds)
-
-
-DEFAULT_TIMEOUTS: Final = Timeouts()
 
 
 class Bearer(AuthBase):
@@ -81,6 +81,16 @@ class SourceFailed(Exception):
     def __init__(self, failure: Exception) -> None:
         super().__init__(failure)
         self.failure = failure
+
+
+class Sink(Protocol):
+    """Takes the body of a success as it comes, so that it need not fit into the memory."""
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Told of the answer's head. What it raises ends the exchange; nothing of the body is read then."""
+
+    def write(self, block: bytes, /) -> object:
+        """Takes the next block of the body, decompressed if the server compressed it."""
 
 
 class Body:
@@ -113,7 +123,7 @@ class Body:
             yield block
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
+@dataclasses.dataclass(slots=True, kw_only=True, repr=False)
 class Outgoing:
     """One request, and how its answer is to be taken.
 
@@ -126,6 +136,7 @@ class Outgoing:
         data: The body, if it is in memory.
         body: The body, if it is streamed.
         size: Its size in bytes.
+        before: Called each time before it is sent; what it raises goes through.
         server: Who is asked, as a sentence names it.
         judge: Translates an answer that is no success.
         secrets: Text that no error may hold.
@@ -146,6 +157,62 @@ class Outgoing:
     data: bytes | None = None
     body: Body | None = None
     size: int = 0
+    before: Callable[[], None] | None = None
+
+
+class Incoming:
+    """An answer, while its body comes in.
+
+    Attributes:
+        status: The HTTP status, such as 200 or 206.
+        headers: The headers; their names are found in any case.
+    """
+
+    def __init__(self, response: requests.Response, server: str) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._raw = cast("BaseHTTPResponse", response.raw)
+        self._server = server
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yields the body, decompressed, in blocks of at most 256 KiB, as soon as there is something.
+
+        Raises:
+            AnswerLost: The connection broke before the end.
+        """
+        lost: CloudError | None = None
+        while lost is None:
+            block = b""
+            try:
+                block = self._raw.read1(_BLOCK, decode_content=True)
+            except failures.TRANSPORT_ERRORS as error:
+                lost = failures.of_transport(error, Stage.SENT, self._server)
+            if lost is None:
+                if not block:
+                    return
+                yield block
+        raise lost
+
+    def whole(self, *, limit: int, seconds: float | None) -> bytes:
+        """Returns the body, decompressed.
+
+        Args:
+            limit: Bytes that it may have.
+            seconds: How long it may take, or None for no bound.
+
+        Raises:
+            AnswerLost: The connection broke, or the body is longer, or takes longer.
+        """
+        content = bytearray()
+        end = None if seconds is None else time.monotonic() + seconds
+        for block in self.blocks():
+            content += block
+            if len(content) > limit or (end is not None and time.monotonic() > end):
+                raise AnswerLost(
+                    f"No usable answer came from {self._server} (longer than {limit} bytes, or not complete in time): "
+                    "it may have done what was asked."
+                )
+        return bytes(content)
 
 
 class _Session(requests.Session):
@@ -184,30 +251,48 @@ class Transport:
         self._adapter.close()
 
     def exchange(self, outgoing: Outgoing) -> bytes:
-        """Sends a request once and returns the body of the success that answers it.
+        """Sends a request once and returns the body of the success that answers it, as `receive`."""
+        return self.receive(outgoing, functools.partial(self._whole, outgoing))
+
+    def receive(self, outgoing: Outgoing, take: Callable[[Incoming], T]) -> T:
+        """Sends a request once and returns what `take` makes of the success that answers it.
+
+        What `take` raises goes through.
 
         Raises:
             CloudError: There was no such answer; see `failures`.
             SourceFailed: The body could not be read.
         """
+        if outgoing.before is not None:
+            outgoing.before()
         if self._closed:
             raise NotReached(f"Could not reach {outgoing.server} (the client is closed).")
         exchange = Exchange(self._timeout.read, outgoing.secret_target)
         # Errors are raised outside of `except`, so that no exception of requests, which knows the key and the
         # presigned URL, hangs on them as context.
-        result: bytes | CloudError
+        taken: list[T] = []
+        error: Exception | None = None
         try:
             with watching(exchange), contextlib.closing(self._send(outgoing)) as response:
-                result = self._take(outgoing, response)
-        except failures.TRANSPORT_ERRORS as error:
-            result = failures.of_transport(error, exchange.stage, outgoing.server)
+                error = self._refusal(outgoing, response)
+                if error is None:
+                    try:
+                        taken.append(take(Incoming(response, outgoing.server)))
+                    except Exception as failure:  # noqa: BLE001  (not to be mistaken for the network's below)
+                        error = failure
+        except failures.TRANSPORT_ERRORS as failure:
+            error = error or failures.of_transport(failure, exchange.stage, outgoing.server)
         finally:
             with self._lock:
                 self.requests_sent += exchange.stage is Stage.SENT
                 self.connections_opened += exchange.opened
-        if isinstance(result, CloudError):
-            raise result
-        return result
+        if taken:
+            return taken[0]
+        assert error is not None
+        try:
+            raise error
+        finally:
+            del error  # or it and this frame would keep each other, and the body, in the memory
 
     def _send(self, outgoing: Outgoing) -> requests.Response:
         session = self._session()
@@ -238,25 +323,21 @@ class Transport:
             self._local.session = session
         return session
 
-    def _take(self, outgoing: Outgoing, response: requests.Response) -> bytes | CloudError:
-        content = bytearray()
-        status = response.status_code
-        success = 200 <= status < 300  # noqa: PLR2004  (the class of successes)
-        if success and outgoing.limit is not None:
-            whole = _read(response, content, limit=outgoing.limit, seconds=outgoing.seconds)
-            if whole:
-                return bytes(content)
-            return AnswerLost(
-                f"No usable answer came from {outgoing.server} (longer than {outgoing.limit} bytes, or not complete "
-                "in time): it may have done what was asked."
-            )
-        with contextlib.suppress(*failures.TRANSPORT_ERRORS):  # the status is known, which says enough
-            _read(response, content, limit=_ERROR_LIMIT, seconds=self._timeout.answer)
-        if success:
+    def _whole(self, outgoing: Outgoing, incoming: Incoming) -> bytes:
+        if outgoing.limit is None:  # What a success says does not matter.
+            _beginning(incoming, self._timeout.answer)
             return b""
+        return incoming.whole(limit=outgoing.limit, seconds=outgoing.seconds)
+
+    def _refusal(self, outgoing: Outgoing, response: requests.Response) -> CloudError | None:
+        """Returns what an answer that is no success says."""
+        status = response.status_code
+        if 200 <= status < 300:  # noqa: PLR2004  (the class of successes)
+            return None
+        content = _beginning(Incoming(response, outgoing.server), self._timeout.answer)
         answer = failures.read_answer(
             status,
-            bytes(content[:_ERROR_LIMIT]),
+            content[:_ERROR_LIMIT],
             response.headers.get("Retry-After"),
             now=self._clock(),
             secrets=outgoing.secrets,
@@ -264,19 +345,16 @@ class Transport:
         return outgoing.judge(answer)
 
 
-def _read(response: requests.Response, content: bytearray, *, limit: int, seconds: float | None) -> bool:
-    """Reads a body, decompressed, into `content`.
-
-    Returns:
-        Whether that was all of it; it is not when it has more than `limit` bytes, or takes longer than `seconds`.
-    """
-    raw = cast("BaseHTTPResponse", response.raw)
-    end = None if seconds is None else time.monotonic() + seconds
-    while block := raw.read1(_BLOCK, decode_content=True):
-        content += block
-        if len(content) > limit or (end is not None and time.monotonic() > end):
-            return False
-    return True
+def _beginning(incoming: Incoming, seconds: float) -> bytes:
+    """Returns as much of a body as comes, of one that is short: its status is known already, which says enough."""
+    content = bytearray()
+    end = time.monotonic() + seconds
+    with contextlib.suppress(AnswerLost):
+        for block in incoming.blocks():
+            content += block
+            if len(content) > _ERROR_LIMIT or time.monotonic() > end:
+                break
+    return bytes(content)
 
 
 def _is_this_machine(url: str | None) -> bool:

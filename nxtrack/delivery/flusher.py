@@ -13,6 +13,7 @@ from nxtrack import settings as settings_module
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
 from nxtrack.cloud.credentials import credentials
+from nxtrack.cloud.retries import NEVER, Patience
 from nxtrack.cloud.transport import Timeouts
 from nxtrack.delivery.one import Delivery, Line, Unconfirmed, Unsettled
 from nxtrack.delivery.order import Order, Silent
@@ -134,7 +135,15 @@ class Flusher:
         jobs = self._settings.jobs
         pace = partial(self._requests.wait, self._abort)
         timeout = Timeouts.within(self._settings.answer_wait)
-        with Client(self._access, timeout=timeout, before_request=pace, connections=jobs) as self._client:
+        # What may be sent again, and after how long, is decided for each run, and not by the client.
+        with Client(
+            self._access.api_key,
+            self._access.endpoint,
+            timeout=timeout,
+            before_request=pace,
+            connections=jobs,
+            patience=NEVER,
+        ) as self._client:
             workers: Workers[_Task] = Workers(jobs)
             try:
                 self._drive(queue, workers)
@@ -269,12 +278,12 @@ class Flusher:
                 application=Application(app_id, self._client),
                 place=f"{self._endpoint}/v1/applications/{app_id}",
                 settle=self._settings.settle,
-                backoff=self._settings.backoff,
+                patience=Patience(
+                    backoff=self._settings.backoff, sleep=self.hurry.wait, limited=self._requests.refused
+                ),
                 durable=self._settings.durability == "power",
                 posts=self._posts,
-                requests=self._requests,
                 abort=self._abort,
-                hurry=self.hurry,
                 listings=Listings(),
             )
         return self._lines[app_id]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from nxtrack.cloud.markers import marked
 from nxtrack.cloud.messages import ExternalResult, NewRun, RunConfiguration, RunFormat
-from nxtrack.delivery import reconcile
-from nxtrack.delivery.pacing import MAX_BACKOFF, Aborted, backoff
-from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Redirected, Refused, UploadExpired
+from nxtrack.cloud.retries import MAX_BACKOFF, TRANSFER, UNDONE
+from nxtrack.delivery.pacing import Aborted
+from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Redirected, Refused
 from nxtrack.spool import owner
 from nxtrack.spool.artefacts import Source
 from nxtrack.spool.records import Absent, Artefact, Posted, Posting, Unsent, Uploaded, now
@@ -19,19 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nxtrack.cloud.application import Application
+    from nxtrack.cloud.retries import Patience
+    from nxtrack.delivery import reconcile
     from nxtrack.delivery.pacing import Pacer
     from nxtrack.spool.claims import ClaimedRun
 
-T = TypeVar("T")
-
 UPLOAD_FRESH_SECONDS = 600.0
 """An upload is used again after a crash for so long; its URL is valid for 15 minutes ("Track runs", step 1)."""
-
-ATTEMPTS = 4
-"""How often a request that surely or harmlessly failed is sent in all."""
-
-REACHING_ATTEMPTS = 3
-"""How often it is tried to reach a platform that cannot be reached."""
 
 NO_INPUT = Source(data=b"{}")
 """What stands for the input of a run that had none: the platform wants one ("Track runs", step 5)."""
@@ -52,24 +47,20 @@ class Line:
     Attributes:
         place: Endpoint and application, as the journal names them.
         settle: Seconds that a posted run is given to show up in the platform's list.
-        backoff: Seconds before the first repetition of a request.
+        patience: How requests that surely or harmlessly failed are repeated.
         durable: Journal frames that a power cut must not undo are fsynced.
         posts: The pace of run posts.
-        requests: The pace of all requests.
         abort: Set when the flush is to stop at once.
-        hurry: Set when a failure is no longer to be waited out.
         listings: The platform's list of runs, as far as it was read.
     """
 
     application: Application
     place: str
     settle: float
-    backoff: float
+    patience: Patience
     durable: bool
     posts: Pacer
-    requests: Pacer
     abort: threading.Event
-    hurry: threading.Event
     listings: reconcile.Listings
 
 
@@ -125,7 +116,7 @@ class Delivery:
         if self.claimed.run.posted is not None:
             return self.claimed.run.posted
         message = self.message()
-        return self._patiently(lambda: self._post_once(message), (NotReached, RateLimited))
+        return self.line.patience.repeat(lambda: self._post_once(message), UNDONE)
 
     def message(self) -> NewRun:
         """Returns the body of the POST ("Track runs", step 5)."""
@@ -135,7 +126,7 @@ class Delivery:
         return NewRun(
             upload_id=uploads["input"].upload_id,
             name=start.name or start.source or None,
-            description=reconcile.marked(start.description, start.id),
+            description=marked(start.description, start.id),
             options=start.options or None,
             configuration=RunConfiguration(format=RunFormat()),
             batch_experiment_id=start.batch_experiment_id,
@@ -168,13 +159,14 @@ class Delivery:
 
     def _upload(self, kind: Artefact, source: Source) -> None:
         def once() -> Uploaded:
-            where = self.line.application.upload_url()
+            application = self.line.application
+            where = application.upload_url()
             with source.open() as file:
-                self.line.application.upload(file, source.size, upload_url=where)
+                application.client.put(where.upload_url, file, source.size)
             return Uploaded(artefact=kind, upload_id=where.upload_id, place=self.line.place, moment=owner.moment())
 
         # An upload may be repeated at will: it has no effect before the run is posted with its id.
-        record = self._patiently(once, (NotReached, RateLimited, AnswerLost, UploadExpired))
+        record = self.line.patience.repeat(once, TRANSFER)
         self.claimed.checkpoint(record)
 
     def _post_once(self, message: NewRun) -> Posted:
@@ -182,7 +174,7 @@ class Delivery:
         line.posts.wait(line.abort)
         claimed.checkpoint(Posting(place=line.place, moment=owner.moment()), durable=line.durable)
         try:
-            created = line.application.new_run(message, instance_id=claimed.run.start.instance_id)
+            run_id = line.application.post_run(message, instance_id=claimed.run.start.instance_id)
         except (AnswerLost, Redirected) as error:
             raise Unconfirmed(str(error)) from error
         except RateLimited as error:
@@ -194,26 +186,9 @@ class Delivery:
             claimed.checkpoint(Unsent())
             raise
         line.posts.accepted()
-        return self._posted(created.run_id)
+        return self._posted(run_id)
 
     def _posted(self, run_id: str) -> Posted:
         record = Posted(run_id=run_id, app_id=self.line.application.id, place=self.line.place, at=now())
         self.claimed.checkpoint(record)
         return record
-
-    def _patiently(self, action: Callable[[], T], repeatable: tuple[type[Exception], ...]) -> T:
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return action()
-            except repeatable as error:
-                if isinstance(error, NotReached) and attempt >= REACHING_ATTEMPTS:
-                    raise
-                delay = backoff(self.line.backoff, attempt)
-                if isinstance(error, RateLimited):
-                    delay = max(error.retry_after or 0.0, delay)
-                    if delay > MAX_BACKOFF:
-                        raise  # That is for a later flush: meanwhile the uploads would expire.
-                    self.line.requests.refused(delay)
-                if self.line.hurry.wait(delay):
-                    raise
-        return action()

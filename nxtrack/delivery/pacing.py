@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,9 +14,6 @@ SLOWEST = 0.05
 
 ONE_REFUSAL_SECONDS = 1.0
 """Refusals closer together than this slow the pace down once."""
-
-MAX_BACKOFF = 60.0
-"""Seconds of the longest wait that we choose ourselves."""
 
 
 class Aborted(Exception):
@@ -85,13 +81,3 @@ class Pacer:
         """Goes a little faster again, up to what is allowed."""
         with self._lock:
             self._rate = min(self._allowed, self._rate + self._allowed / 50)
-
-
-def backoff(first: float, repetition: int) -> float:
-    """Returns the seconds to wait before a repetition: exponential, with full jitter.
-
-    Args:
-        first: Longest wait before the first repetition, in seconds.
-        repetition: Which repetition it is, from 1.
-    """
-    return random.uniform(0, min(MAX_BACKOFF, first * 2 ** min(repetition - 1, 32)))  # noqa: S311  (no secret)

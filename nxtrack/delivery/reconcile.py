@@ -1,66 +1,34 @@
-"""Owns the marker that tells a run again on the platform, and the search for it after an answer was lost.
-
-The platform has no idempotency key. So every run carries its spool id in its description, and a run whose POST went
-unanswered is looked for among the newest runs before it may be posted again.
-"""
+"""Owns the search for spooled runs whose POST went unanswered: which reading of the platform's list tells of them."""
 
 from __future__ import annotations
 
-import re
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from nxtrack.errors import CloudError
+from nxtrack.cloud import markers
 from nxtrack.spool import owner
 
 if TYPE_CHECKING:
     from nxtrack.cloud.application import Application
     from nxtrack.spool.records import Moment
 
-_MARKER = re.compile(r"nxtrack:([0-9A-HJKMNP-TV-Z]{26})(?![0-9A-Za-z])")
-
-MARGIN = timedelta(minutes=15)
-"""How much farther back than a run's age it is looked for."""
-
 REBOOT_MARGIN = timedelta(days=1)
-"""The same when the machine was started again meanwhile: then only the wall clock tells the age, and may be set."""
-
-LEAST_PAGES = 20
-"""Pages of the platform's list that are looked through at least, whatever the clocks say."""
-
-MOST_PAGES = 2000
-
-PAGE = 50
-"""Runs on a page of the platform's list, as far as seen."""
-
-_NO_TIME = datetime.max.replace(tzinfo=UTC)
-
-
-def marked(description: str | None, run_id: str) -> str:
-    """Returns a description with the run's marker at its end."""
-    marker = f"nxtrack:{run_id}"
-    return f"{description}\n\n{marker}" if description else marker
+"""`markers.MARGIN` when the machine was started again meanwhile: then only the wall clock tells the age, and may be
+set."""
 
 
 class Listing:
-    """The newest runs of an application, read once and only as far as somebody has to look.
+    """One reading of the newest runs of an application; see `markers.Listing`.
 
-    Several runs may be looked for at once, in any threads; a run that was posted after the reading began needs a new
-    listing.
+    Attributes:
+        began: When it began.
     """
 
     def __init__(self, application: Application) -> None:
         """Reads nothing yet."""
         self.began = owner.moment()
-        self._items = application.list_runs(pages=MOST_PAGES)
-        self._lock = threading.Lock()
-        self._found: dict[str, str] = {}
-        self._read = 0
-        self._newest: datetime | None = None
-        self._oldest = _NO_TIME
-        self._whole = False
-        self._broken: CloudError | None = None
+        self._runs = markers.Listing(application)
 
     def find(self, run_id: str, posted: Moment) -> str | None:
         """Looks for a run.
@@ -76,37 +44,8 @@ class Listing:
             CloudError: The list could not be read as far back as needed, so nothing is known.
         """
         now = owner.moment()
-        margin = MARGIN if posted.boot and posted.boot == now.boot else REBOOT_MARGIN
-        reach = timedelta(seconds=posted.age(now)) + margin
-        with self._lock:
-            while run_id not in self._found and not self._whole and not self._is_past(reach):
-                self._read_on()
-            return self._found.get(run_id)
-
-    def _is_past(self, reach: timedelta) -> bool:
-        # By the platform's own times alone: our clock may be years off, and its newest run is no later than its now.
-        if self._read < LEAST_PAGES * PAGE or self._newest is None:
-            return False
-        return self._newest - self._oldest > reach
-
-    def _read_on(self) -> None:
-        if self._broken is not None:
-            # An iterator that raised is at its end from then on, which must not pass for the end of the list.
-            raise self._broken
-        try:
-            item = next(self._items, None)
-        except CloudError as error:
-            self._broken = error
-            raise
-        if item is None:
-            self._whole = True
-            return
-        self._read += 1
-        self._oldest = _created(item.created_at or "", self._oldest)
-        if self._newest is None and self._oldest is not _NO_TIME:
-            self._newest = self._oldest
-        for run_id in _MARKER.findall(item.description or ""):
-            self._found.setdefault(run_id, item.id)
+        margin = markers.MARGIN if posted.boot and posted.boot == now.boot else REBOOT_MARGIN
+        return self._runs.find(run_id, timedelta(seconds=posted.age(now)) + margin)
 
 
 class Listings:
@@ -130,11 +69,3 @@ class Listings:
         with self._lock:
             if self._current is listing:
                 self._current = None
-
-
-def _created(text: str, unknown: datetime) -> datetime:
-    try:
-        created = datetime.fromisoformat(text)
-    except ValueError:
-        return unknown
-    return created if created.tzinfo else created.replace(tzinfo=UTC)

@@ -10,9 +10,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.proxy import Proxy
+from support.solvers import instance
 
-from nxtrack.cloud.client import Client, Timeouts
-from nxtrack.cloud.credentials import Credentials
+import nxtrack
+from nxtrack.cloud.application import Application
+from nxtrack.cloud.client import Client
+from nxtrack.cloud.retries import NEVER
+from nxtrack.cloud.transport import Timeouts
+from nxtrack.server.options import ServeOptions
+from nxtrack.server.serve import running
 
 if TYPE_CHECKING:
     import ssl
@@ -152,12 +159,13 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., Client]]:
-    """Makes clients of a server's URL, which do not wait long."""
+    """Makes clients of a server's URL, which do not wait long, and send nothing again unless told to."""
     with contextlib.ExitStack() as stack:
 
         def make(endpoint: str, **options: Any) -> Client:
             options.setdefault("timeout", Timeouts(connect=2, read=2, answer=5))
-            return stack.enter_context(Client(Credentials(endpoint, KEY), **options))
+            options.setdefault("patience", NEVER)
+            return stack.enter_context(Client(KEY, endpoint, **options))
 
         yield make
 
@@ -178,3 +186,49 @@ def _hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+
+
+# Echoes what it is given, in the size that it is asked for; or waits, or fails.
+SOLVER = """
+    import json, sys, time
+    text = sys.stdin.read()
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = {}
+    print("solving", flush=True, file=sys.stderr)
+    if given.get("fail"):
+        sys.exit("No plan\\nby \\x1b[31mtonight")
+    time.sleep(given.get("sleep", 0))
+    print(json.dumps({"words": sys.argv[1:], "characters": len(text), "pad": "x" * given.get("pad", 0)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real local platform that can run things."""
+    folder = tmp_path_factory.mktemp("remote")
+    with running(ServeOptions(port=0, data=folder / "data", instances=(instance(folder, SOLVER, "latest"),))) as served:
+        yield served.url
+
+
+@pytest.fixture
+def routing(remote: str) -> Iterator[Application]:
+    """An application on that platform."""
+    with Client("any", remote) as client:
+        yield Application("routing", client)
+
+
+@pytest.fixture
+def flaky(remote: str) -> Iterator[Proxy]:
+    """A way to that platform that breaks as it is told; the settings lead there, and wait little."""
+    with contextlib.closing(Proxy(remote)) as proxy:
+        nxtrack.configure(endpoint=proxy.url, api_key="any", backoff=0.02, settle=0.3)
+        yield proxy
+
+
+@pytest.fixture
+def astray(flaky: Proxy) -> Iterator[Application]:
+    """An application at the end of that way, which the settings describe."""
+    with Client() as client:
+        yield Application("routing", client)

@@ -20,9 +20,9 @@ import pytest
 import trustme
 
 from nxtrack.cloud import wire
-from nxtrack.cloud.client import Client, Timeouts
-from nxtrack.cloud.credentials import Credentials
+from nxtrack.cloud.client import Client
 from nxtrack.cloud.messages import NewRun, RunCreated
+from nxtrack.cloud.transport import Timeouts
 from nxtrack.errors import (
     AccessRefused,
     AnswerLost,
@@ -388,14 +388,14 @@ def test_connections_that_are_not_accepted_time_out(connect):
     assert "timed out" in str(error)
 
 
-@pytest.mark.parametrize("host", ["a" * 64, "xn--" + "a" * 80, "a..b", "*", "[::1"])
+@pytest.mark.parametrize("host", ["a" * 64, "xn--" + "a" * 80, "a..b", "*"])
 def test_addresses_that_are_none(connect, host):
     assert type(failure(post, connect(f"https://{host}"))) is NotReached
 
 
 def test_a_client_that_is_closed(serve, key):
     server = serve(answering())
-    with Client(Credentials(server.url, key)) as client:
+    with Client(key, server.url) as client:
         post(client)
     error = failure(post, client)
     assert type(error) is NotReached

@@ -11,7 +11,6 @@ from support.proxy import Proxy
 import nxtrack
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
-from nxtrack.cloud.credentials import Credentials
 from nxtrack.server.options import ServeOptions
 from nxtrack.server.serve import running
 from nxtrack.spool.store import spool
@@ -46,5 +45,5 @@ def runs(tmp_path: Path) -> Spool:
 @pytest.fixture
 def application(platform: RunningPlatform) -> Iterator[Application]:
     """The platform as it is behind the proxy, to see what it really took."""
-    with Client(Credentials(endpoint=platform.url, api_key="key")) as client:
+    with Client(api_key="key", endpoint=platform.url) as client:
         yield Application("routing", client)

@@ -48,7 +48,7 @@ def test_everything_of_a_run_arrives(runs, proxy, application):
     assert states(runs) == ["synced", "synced"]
     by_id = {synced.id: synced.run_id for synced in report.synced}
     good, bad = (application.run_result(by_id[entry.run_id]) for entry in runs.entries())
-    assert json.loads(bytes(good.output)) == {"routes": [1, 2], "metrics": {"cost": 3}}
+    assert good.output == {"routes": [1, 2], "metrics": {"cost": 3}}
     assert good.metadata.status_v2 == "succeeded"
     assert good.metadata.options.request_options == {"limit": "3"}
     assert application.run_input(good.id) == b'{"stops":[1,2]}'

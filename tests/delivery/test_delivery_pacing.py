@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nxtrack.delivery.pacing import MAX_BACKOFF, Aborted, Pacer, backoff
+from nxtrack.cloud.retries import MAX_BACKOFF, backoff
+from nxtrack.delivery.pacing import Aborted, Pacer
 
 
 class Clock:

@@ -11,8 +11,9 @@ import pytest
 from support.proxy import POST_RUN
 
 import nxtrack
-from nxtrack.cloud.messages import ListedRun
-from nxtrack.delivery.reconcile import Listing, Listings, marked
+from nxtrack.cloud.markers import marked
+from nxtrack.cloud.messages import RunListItem
+from nxtrack.delivery.reconcile import Listing, Listings
 from nxtrack.errors import AnswerLost
 from nxtrack.spool import ids, owner
 
@@ -24,11 +25,11 @@ def test_a_listing_that_broke_off_stays_broken_for_all_who_share_it(proxy, appli
     """Threads share one reading: the second must not take the first one's failure for the end of the list."""
     from nxtrack.cloud.application import Application
     from nxtrack.cloud.client import Client
-    from nxtrack.cloud.credentials import Credentials
+    from nxtrack.cloud.retries import NEVER
 
     posted = owner.moment()
     proxy.fail("GET", POST_RUN, status=500)
-    with Client(Credentials(endpoint=proxy.url, api_key="key")) as client:
+    with Client(api_key="key", endpoint=proxy.url, patience=NEVER) as client:
         broken = Listing(Application("routing", client))
         for _ in range(3):
             with pytest.raises(AnswerLost):
@@ -82,11 +83,11 @@ class Listed:
         self.read = 0
         self._newest, self._number, self._sought = newest, number, sought
 
-    def list_runs(self, *, pages: int) -> Iterator[ListedRun]:
+    def list_runs(self, *, pages: int) -> Iterator[RunListItem]:
         for number in range(min(self._number, 50 * pages)):
             self.read += 1
             created = self._newest - timedelta(seconds=number)
-            yield ListedRun(
+            yield RunListItem(
                 id=str(number), description=marked(None, self._sought.get(number, "")), created_at=created.isoformat()
             )
 
