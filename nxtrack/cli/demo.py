@@ -195,7 +195,7 @@ def compare(spooled: str, platform: RunningPlatform, delivered: list[Synced]) ->
     runs = Spool(spooled)
     cells: list[tuple[str, ...]] = []
     differing: list[str] = []
-    with Client(_access(platform)) as client:
+    with Client(_KEY, platform.url) as client:
         application = Application(_APP, client)
         for synced in delivered:
             run = runs.read(runs.find(synced.id))
@@ -232,7 +232,7 @@ def _compare(runs: Spool, run: RunRecord, application: Application, run_id: str)
 
 def _no_output(application: Application, run_id: str) -> bytes:
     output = application.run_result(run_id).output
-    return bytes(output) if isinstance(output, msgspec.Raw) else b""
+    return b"" if output is None else msgspec.json.encode(output)
 
 
 def _stay_up(platform: RunningPlatform) -> None:

@@ -1,10 +1,10 @@
 """Owns the entry point: it runs a command, and is the one place where errors become sentences and exit statuses.
 
 0     done, nothing left
-1     at least one run rejected, or damaged
+1     at least one run rejected, or damaged; a remote run that failed or was canceled
 2     usage, configuration or authentication
 70    a fault of nxtrack's own
-75    left for later: network, rate, quota, a disk that is full, also where stdout leads to
+75    left for later: network, rate, quota, a remote run that goes on, a disk that is full, also where stdout leads to
 130   stopped by Ctrl-C before there was anything to keep
 141   whoever read the output stopped reading
 """
@@ -22,13 +22,16 @@ import typer
 from nxtrack.cli.output import Unwritable, complain, lead_nowhere, on_stderr, plain, say
 from nxtrack.errors import (
     AccessRefused,
+    ArchiveRefused,
     CloudError,
+    NoSpace,
     NotFound,
     NxtrackError,
     Redirected,
     Rejected,
     RunBusy,
     RunCorrupt,
+    RunEnded,
     SpoolUnavailable,
 )
 
@@ -45,9 +48,9 @@ BROKEN_PIPE = 141
 
 # The first line that fits counts; what fits none is a matter of usage or configuration.
 _STATUSES: tuple[tuple[tuple[type[NxtrackError], ...], int], ...] = (
-    ((Rejected, RunCorrupt), REJECTED),
+    ((Rejected, RunCorrupt, RunEnded, ArchiveRefused), REJECTED),
     ((AccessRefused, NotFound, Redirected), USAGE),
-    ((CloudError, SpoolUnavailable, RunBusy), LATER),
+    ((CloudError, SpoolUnavailable, RunBusy, NoSpace), LATER),
 )
 
 

@@ -29,6 +29,23 @@ def rest(stop: threading.Event, seconds: float) -> None:
 
 
 @contextmanager
+def tidying_up() -> Generator[None]:
+    """Has SIGTERM end the process by an exception, so that what is half done is removed; its status stays 143."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def stopping_by(stop: threading.Event, *, told: Callable[[], object] | None = None) -> Generator[None]:
     """Has the first SIGINT or SIGTERM set `stop`, and each later one raise KeyboardInterrupt.
 

@@ -8,7 +8,6 @@ import pytest
 
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
-from nxtrack.cloud.credentials import Credentials
 from nxtrack.server.options import ServeOptions
 from nxtrack.server.serve import running
 
@@ -27,5 +26,5 @@ def platform(tmp_path: Path) -> Iterator[RunningPlatform]:
 
 @pytest.fixture
 def application(platform: RunningPlatform) -> Iterator[Application]:
-    with Client(Credentials(endpoint=platform.url, api_key="key")) as client:
+    with Client(api_key="key", endpoint=platform.url) as client:
         yield Application("routing", client)

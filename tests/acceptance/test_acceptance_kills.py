@@ -60,7 +60,7 @@ def test_a_process_that_dies_while_solving_leaves_a_failed_run(tmp_path, platfor
     assert run.name == "night shift"
     assert application.run_input(item.id) == b'{"jobs":[1,2,3]}'
     assert application.run_logs(item.id).startswith("incumbent 57\nbound 55\n")
-    assert json.loads(bytes(run.output)) == {"metrics": {"gap": 0.035}}
+    assert run.output == {"metrics": {"gap": 0.035}}
 
 
 def test_a_run_is_known_to_have_lasted_to_its_last_word(tmp_path, platform, application):

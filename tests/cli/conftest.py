@@ -9,6 +9,7 @@ import select
 import struct
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,8 @@ from nxtrack import track
 from nxtrack.cli.main import main
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
-from nxtrack.cloud.credentials import Credentials
 from nxtrack.errors import NotFound
-from nxtrack.server.options import Limits, ServeOptions
+from nxtrack.server.options import Instance, Limits, ServeOptions
 from nxtrack.server.serve import running
 from nxtrack.spool import claims
 from nxtrack.spool.records import Rejected, now
@@ -198,7 +198,7 @@ class Platform:
 
     def __init__(self, url, stack):
         self.url = url
-        self.client = stack.enter_context(Client(Credentials(endpoint=url, api_key="any")))
+        self.client = stack.enter_context(Client(api_key="any", endpoint=url))
 
     def application(self, app_id="routing"):
         return Application(app_id, self.client)
@@ -212,11 +212,24 @@ class Platform:
 
 @pytest.fixture
 def platform(tmp_path, monkeypatch):
-    """Starts a platform and points the environment to it; `platform(upload=10)` sets its limits."""
+    """Starts a platform and points the environment to it; `platform(upload=10)` sets its limits.
+
+    `instances` are programs, by the names of the instances that they execute.
+    """
     with contextlib.ExitStack() as stack:
 
-        def begin(*, key=None, port=0, **limits):
-            options = ServeOptions(port=port, data=tmp_path / "platform", key=key, limits=Limits(**limits))
+        def begin(*, key=None, port=0, instances=(), **limits):
+            programs = []
+            for name, program in dict(instances).items():
+                (tmp_path / f"{name}.py").write_text(textwrap.dedent(program))
+                programs.append(Instance(name=name, command=(sys.executable, str(tmp_path / f"{name}.py"))))
+            options = ServeOptions(
+                port=port,
+                data=tmp_path / "platform",
+                key=key,
+                limits=Limits(**limits),
+                instances=tuple(programs),
+            )
             found = stack.enter_context(running(options))
             monkeypatch.setenv("NEXTMV_ENDPOINT", found.url)
             monkeypatch.setenv("NEXTMV_API_KEY", "any")

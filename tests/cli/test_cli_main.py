@@ -13,7 +13,7 @@ from nxtrack import errors
 from nxtrack.cli import status as status_module
 from nxtrack.cli.main import BROKEN_PIPE, FAULT, INTERRUPTED, status_of
 
-COMMANDS = ("flush", "status", "list", "show", "retry", "clean", "serve", "demo")
+COMMANDS = ("flush", "status", "list", "show", "retry", "clean", "submit", "result", "input", "logs", "serve", "demo")
 
 STATUSES = {
     "SettingsError": 2,
@@ -30,6 +30,11 @@ STATUSES = {
     "CloudError": 75,
     "NotReached": 75,
     "AnswerLost": 75,
+    "RunUnconfirmed": 75,
+    "RunEnded": 1,
+    "RunFailed": 1,
+    "RunCanceled": 1,
+    "StillRunning": 75,
     "Refused": 75,
     "AccessRefused": 2,
     "NotFound": 2,
@@ -38,6 +43,10 @@ STATUSES = {
     "Redirected": 2,
     "UploadExpired": 75,
     "Rejected": 1,
+    "TooLarge": 1,
+    "FileUnusable": 2,
+    "NoSpace": 75,
+    "ArchiveRefused": 1,
     "ServerError": 2,
     "NxtrackError": 2,
 }

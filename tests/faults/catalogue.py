@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from faults import machine
 from faults.crowds import crowds
 from faults.files import corruption
-from faults.network import answers, wire
+from faults.network import answers, payloads, wire
 from faults.processes import errnos, kills
 from faults.storage import disks, power
 
@@ -34,6 +34,7 @@ KINDS: tuple[Kind, ...] = (
     *corruption.KINDS,
     *wire.KINDS,
     *answers.KINDS,
+    *payloads.KINDS,
     *crowds.KINDS,
     *machine.KINDS,
 )
