@@ -116,7 +116,8 @@ def result(text: str, app_id: str | None, wish: Wish) -> int:
 def finish(place: Place, wish: Wish) -> int:
     """Does what is wished about the result of a run; see `result`."""
     application = place.application
-    information = application.run_metadata(place.run_id)
+    with place.asked():
+        information = application.run_metadata(place.run_id)
     if information.metadata.is_final:
         return _give(place, information, wish)
     if not wish.waits:
@@ -163,7 +164,7 @@ def _give(place: Place, information: RunInformation, wish: Wish) -> int:
         complain(str(failure), *_last_lines(failure.log.removeprefix(metadata.error).lstrip("\n")))
     elif wish.output is not None:
         took = metadata.execution_duration or metadata.duration
-        say(f"Run {run_id} succeeded in {span(took / 1000)}: {size(int(metadata.output_size))} in {wish.output}.")
+        say(f"Run {run_id} succeeded in {span(took / 1000)}: {size(int(metadata.output_size))} in {line(wish.output)}.")
     return DONE if failure is None else REJECTED
 
 
@@ -205,13 +206,14 @@ def fetch_input(text: str, app_id: str | None, wish: Wish) -> int:
     """Gives a run's input, byte for byte, on stdout or in a file; else as `result`."""
     check_target(wish.output)
     with remote_place.found(text, app_id, wish.limits) as place:
-        metadata = place.application.run_metadata(place.run_id).metadata
+        with place.asked():
+            metadata = place.application.run_metadata(place.run_id).metadata
         form = metadata.format.input.type
         if wish.output is None:
             pour(place, "input", form)
         else:
             save(place, "input", wish.output, form, silent=False)
-            say(f"The input of run {place.run_id}: {size(int(metadata.input_size))} in {wish.output}.")
+            say(f"The input of run {place.run_id}: {size(int(metadata.input_size))} in {line(wish.output)}.")
     return DONE
 
 
@@ -223,11 +225,14 @@ def logs(text: str, app_id: str | None, *, follow: bool) -> int:
     """
     with remote_place.found(text, app_id) as place:
         if not follow:
-            _write(place.application.run_logs(place.run_id))
+            with place.asked():
+                text = place.application.run_logs(place.run_id)
+            _write(text)
             return DONE
         try:
-            for entry in place.application.follow_logs(place.run_id):
-                _write(entry.log)
+            with place.asked():
+                for entry in place.application.follow_logs(place.run_id):
+                    _write(entry.log)
         except KeyboardInterrupt:
             complain(f"Run {place.run_id} goes on: {place.way_back} waits for it.")
             raise

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from nxtrack.cli.output import complain, on_stdout
+from nxtrack.cli.output import complain, line, on_stdout
 from nxtrack.cli.remote_bar import Transfer
 from nxtrack.cli.signals import tidying_up
 from nxtrack.cloud.retries import TRANSFER
 from nxtrack.errors import FileUnusable, NoSpace, NotFound, NxtrackError
+from nxtrack.spool.layout import reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,8 +31,12 @@ _PIECE = 2**18
 
 
 @contextmanager
-def local_file(name: str) -> Generator[None]:
+def local_file(name: str, *, written: bool = False) -> Generator[None]:
     """Has what goes wrong with a file of this machine told as a sentence.
+
+    Args:
+        name: The file's name.
+        written: It is written. Where it is only read, what a full disk has no room for is a copy of it.
 
     Raises:
         FileUnusable: It cannot be read or written.
@@ -39,13 +44,15 @@ def local_file(name: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT} else FileUnusable
-        raise kind(f"{name} cannot be used: {reason.lower()}.") from error
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        if full and not written:
+            name = f"The folder for temporary files, {tempfile.gettempdir()},"
+        kind = NoSpace if full else FileUnusable
+        raise kind(f"{line(name)} cannot be used: {reason(error)}.") from error
     except ValueError as error:
         if isinstance(error, NxtrackError):
             raise
-        raise FileUnusable(f"{name} cannot be used: {str(error).lower()}") from error
+        raise FileUnusable(f"{line(name)} cannot be used: {str(error).lower()}") from error
 
 
 def check_target(to: str | None, form: str | None = None) -> None:
@@ -60,17 +67,19 @@ def check_target(to: str | None, form: str | None = None) -> None:
     """
     if to is None:
         return
-    path = Path(to)
+    if not to:
+        raise FileUnusable("--output is empty: name a file.")
+    path, name = Path(to), line(to)
     if form is not None and form not in ARCHIVES and _is_folder(to):
-        raise FileUnusable(f"{to} cannot be used: what is to be written is {form} and no archive, so name a file.")
-    with local_file(to):
+        raise FileUnusable(f"{name} cannot be used: what is to be written is {form} and no archive, so name a file.")
+    with local_file(to, written=True):
         if path.is_dir() and any(path.iterdir()):
-            raise FileUnusable(f"{to or path} cannot be used: it is a folder with something in it; name a new one.")
+            raise FileUnusable(f"{name} cannot be used: it is a folder with something in it; name a new one.")
         parent = Path(os.path.realpath(path)).parent
         if path.exists() and not (path.is_file() or path.is_dir()):
             return  # such as /dev/stdout
         if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise FileUnusable(f"{to} cannot be used: there is no folder {parent} that may be written to.")
+            raise FileUnusable(f"{name} cannot be used: there is no folder {line(str(parent))} that may be written to.")
 
 
 def save(place: Place, kind: Kind, to: str, form: str, *, silent: bool) -> None:
@@ -87,9 +96,19 @@ def save(place: Place, kind: Kind, to: str, form: str, *, silent: bool) -> None:
         FileUnusable: It cannot be written there.
         CloudError: It could not be fetched.
     """
-    check_target(to, form)
-    with local_file(to):
+    with _kept_there(place, kind), local_file(to, written=True):
+        check_target(to, form)
         _fetch(place, kind, to, unpack=_is_folder(to), silent=silent)
+
+
+@contextmanager
+def _kept_there(place: Place, kind: Kind) -> Generator[None]:
+    """Has it told, when this machine is at fault, that nothing is lost."""
+    try:
+        yield
+    except FileUnusable:
+        complain(f"The {kind} of run {place.run_id} is still on the platform: `{place.command(kind)}` fetches it.")
+        raise
 
 
 def _is_folder(to: str) -> bool:
@@ -103,7 +122,7 @@ def _fetch(place: Place, kind: Kind, to: str, *, unpack: bool, silent: bool) -> 
             get(place.run_id, to, unpack=unpack, progress=shown.progress)
         except NotFound as error:
             raise NotFound(
-                f"Run {place.run_id} of {place.application.id} has no {kind} ({error.detail or error.status}).",
+                f"Run {place.run_id} of {place.application.id} has no {kind}.",
                 status=error.status,
                 detail=error.detail,
             ) from None
@@ -119,7 +138,12 @@ def pour(place: Place, kind: Kind, form: str) -> None:
             f"The {kind} of run {place.run_id} is an archive: give `--output` a file's name, or with a / at its end "
             "that of a folder to unpack it into."
         )
-    with tidying_up(), local_file("a temporary file"), tempfile.TemporaryDirectory(prefix="nxtrack-") as folder:
+    with (
+        tidying_up(),
+        _kept_there(place, kind),
+        local_file("A temporary file"),
+        tempfile.TemporaryDirectory(prefix="nxtrack-") as folder,
+    ):
         kept = Path(folder) / kind
         _fetch(place, kind, str(kept), unpack=False, silent=False)
         with kept.open("rb") as file:

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nxtrack import settings as settings_module
+from nxtrack.cli.output import complain, line
 from nxtrack.cloud.application import Application
 from nxtrack.cloud.client import Client
 from nxtrack.cloud.limits import DEFAULT_LIMITS
-from nxtrack.errors import RunNotFound, SettingsError
+from nxtrack.cloud.retries import HARMLESS
+from nxtrack.errors import NotFound, RunNotFound, SettingsError
 from nxtrack.spool import ids
 from nxtrack.spool.store import spool
 
@@ -42,8 +44,32 @@ class Place:
 
     @property
     def way_back(self) -> str:
-        """The command that waits for it."""
-        return f"`nxtrack result {self.run_id}{self.flags} --wait`"
+        """The command that waits for it, in quotes."""
+        return f"`{self.command('result')} --wait`"
+
+    def command(self, name: str) -> str:
+        """Returns a command about it: `input`, `output` (which is called `result`), ..."""
+        return f"nxtrack {'result' if name == 'output' else name} {self.run_id}{self.flags}"
+
+    @contextmanager
+    def asked(self) -> Generator[None]:
+        """Has it told which run it was, when the platform does not have it or cannot be asked."""
+        try:
+            yield
+        except NotFound as error:
+            application = self.application
+            raise NotFound(
+                f"Application {application.id} on {application.client.endpoint} has no run {line(self.run_id, 100)} "
+                f"({error.status}): look whether the id is right, or give `--app-id`.",
+                status=error.status,
+                detail=error.detail,
+            ) from None
+        except HARMLESS:
+            complain(
+                f"Nothing could be learned of run {line(self.run_id, 100)}, which is not affected: {self.way_back} "
+                "comes back to it."
+            )
+            raise
 
 
 @contextmanager

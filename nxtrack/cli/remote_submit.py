@@ -18,7 +18,7 @@ from nxtrack.cli.remote_bar import Transfer
 from nxtrack.cli.remote_files import ARCHIVES, check_target, local_file
 from nxtrack.cloud.payloads import payload_of
 from nxtrack.cloud.retries import TRANSFER
-from nxtrack.errors import SettingsError
+from nxtrack.errors import CloudError, RunUnconfirmed, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,6 @@ def submit(order: Submission, wish: Wish) -> int:
 
 def _submit(application: Application, order: Submission, options: dict[str, str], *, silent: bool) -> str:
     source = sys.stdin.buffer if order.source == _STDIN else Path(order.source)
-    sent = False
     try:
         with (
             local_file("stdin" if order.source == _STDIN else order.source),
@@ -100,7 +99,6 @@ def _submit(application: Application, order: Submission, options: dict[str, str]
                     given["upload_id"] = _upload(application, file, silent=silent)
                 else:
                     given["input"] = file
-                sent = True
                 return application.new_run(
                     **given,
                     instance_id=order.instance_id,
@@ -109,22 +107,20 @@ def _submit(application: Application, order: Submission, options: dict[str, str]
                     options=options or None,
                     configuration={"format": {"input": {"type": form}, "output": {"type": order.output_form}}},
                 )
-    except KeyboardInterrupt:
-        complain(
-            "Stopped while the run was being sent: look whether the platform has it before you submit it again."
-            if sent
-            else "Stopped: no run was submitted."
-        )
+    except KeyboardInterrupt as interrupt:
+        # A note tells that the run was on its way, and what to look for.
+        complain(*getattr(interrupt, "__notes__", ["Stopped: no run was submitted."]))
+        raise
+    except RunUnconfirmed:  # which tells itself what to do
+        raise
+    except CloudError as error:
+        complain(f"No run was submitted{': try again' if isinstance(error, TRANSFER) else ''}.")
         raise
 
 
 def _upload(application: Application, file: BinaryIO, *, silent: bool) -> str:
     with Transfer("Uploading", silent=silent) as shown:
-        try:
-            return application.upload(file, progress=shown.progress).upload_id
-        except TRANSFER:
-            complain("The input could not be uploaded, and no run was submitted: try again.")
-            raise
+        return application.upload(file, progress=shown.progress).upload_id
 
 
 def _options(texts: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nxtrack import settings
 from nxtrack.cloud import transfers, waiting
@@ -130,19 +130,28 @@ class Application(Runs):
         if input is None:
             run.configuration = configured(configuration, "json", "json")
         else:
-            with payload_of(input, limit=self.limits.upload, what="The input") as payload:
-                # What is an archive comes back as one, and all else as JSON (SDK).
-                run.configuration = configured(
-                    configuration, payload.form, "json" if payload.form == "text" else payload.form
-                )
-                inline = inline_json(payload, run.configuration, limit=self.limits.inline)
-                if inline is None:
-                    run.upload_id = transfers.upload(
-                        self.client, payload, ask=self._upload_url, progress=progress
-                    ).upload_id
-                else:
-                    run.input = inline
+            self._give_input(run, input, configuration, progress)
         return self._post(run, instance_id)
+
+    def _give_input(
+        self,
+        run: NewRun,
+        source: Any,
+        configuration: RunConfiguration | Mapping[str, Any] | None,
+        progress: Progress | None,
+    ) -> None:
+        """Puts an input and its format into a new run: the input itself, or the id of its upload."""
+        with payload_of(source, limit=self.limits.upload, what="The input") as payload:
+            # What is an archive comes back as one, and all else as JSON (SDK).
+            run.configuration = configured(
+                configuration, payload.form, "json" if payload.form == "text" else payload.form
+            )
+            inline = inline_json(payload, run.configuration, limit=self.limits.inline)
+            if inline is None:
+                where = transfers.upload(self.client, payload, ask=self._upload_url, progress=progress)
+                run.upload_id = where.upload_id
+            else:
+                run.input = inline
 
     def new_run_with_result(
         self,
@@ -208,7 +217,7 @@ class Application(Runs):
         Args:
             input: What the run was given; this and what follows as `upload` takes it.
             output: What it returned.
-            logs: What it wrote.
+            logs: What it wrote, or a list of its lines.
             status: What it came to.
             error_message: Why it failed.
             execution_duration: How long it took, in milliseconds.
@@ -227,6 +236,8 @@ class Application(Runs):
         Raises:
             As `new_run`.
         """
+        if isinstance(logs, list):
+            logs = "\n".join(map(str, cast("list[object]", logs)))
         form, upload_id = self._send("The input", input)
         output_form, output_id = self._send("The output", output)
         run = NewRun(

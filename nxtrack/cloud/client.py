@@ -1,6 +1,6 @@
 """Owns the two ways to ask: the platform, with the API key, and its object store, with a presigned URL and no key.
 
-`Client.call`, `fetch`, `put`, `download` and `receive` each send one request once, and what they raise tells whether it
+`Client.call`, `fetch`, `put` and `receive` each send one request once, and what they raise tells whether it
 may be sent again. `Client.request`, for whoever goes the steps by hand, repeats what does no harm.
 """
 
@@ -22,6 +22,7 @@ from nxtrack.cloud import failures
 from nxtrack.cloud.credentials import credentials
 from nxtrack.cloud.limits import DEFAULT_LIMITS
 from nxtrack.cloud.messages import read_message
+from nxtrack.cloud.payloads import json_of
 from nxtrack.cloud.response import Response
 from nxtrack.cloud.retries import HARMLESS, UNDONE, Patience
 from nxtrack.cloud.transport import Bearer, Body, NoAuth, Outgoing, SourceFailed, Timeouts, Transport
@@ -159,6 +160,7 @@ class Client:
             NotReached: Nothing was sent.
             AnswerLost: The request was sent, and no usable answer came. A success that cannot be read is one of
                 these whatever the method, as the platform may have acted.
+            TooLarge: A GET was answered with more bytes than `limit`.
             Refused: The platform said no; `nxtrack.errors` lists how. `Rejected` with status 0 means that the body
                 cannot be written as JSON, so nothing was sent.
         """
@@ -221,7 +223,7 @@ class Client:
             raise TypeError(f"{method[:40]!r} is no HTTP method.")
         content = data.encode() if isinstance(data, str) else data
         if payload is not None:
-            content = _encode(payload)
+            content = json_of(payload, "The request")
         query = {name: str(value) for name, value in (query_params or {}).items()}
         if re.match(r"https?://", endpoint, re.IGNORECASE):
             url = endpoint + (("&" if "?" in endpoint else "?") + urlencode(query) if query else "")
@@ -298,18 +300,6 @@ class Client:
         if body.remaining:
             raise AnswerLost(f"{outgoing.server} answered before it had all of the {size} bytes: upload them again.")
 
-    def download(self, url: str, *, limit: int) -> bytes:
-        """Returns what is behind a presigned URL, asked for without the key.
-
-        Args:
-            url: The presigned URL.
-            limit: Bytes that it may have.
-
-        Raises:
-            CloudError: As for `put`.
-        """
-        return self._transport.exchange(self._presigned("GET", url, limit=limit, size=None))
-
     def receive(self, url: str, sink: Sink, *, headers: Mapping[str, str] | None = None) -> None:
         """Gives what is behind a presigned URL to a sink, block by block; `transfers` goes on after a break.
 
@@ -356,12 +346,10 @@ class Client:
 
 
 def _response(outgoing: Outgoing, incoming: Incoming) -> Response:
-    assert outgoing.limit is not None
-    content = incoming.whole(limit=outgoing.limit, seconds=outgoing.seconds)
-    return Response(incoming.status, incoming.headers, content)
+    return Response(incoming.status, incoming.headers, incoming.whole(outgoing))
 
 
-def _encode(body: Any) -> bytes:
+def _encode(body: msgspec.Struct) -> bytes:
     try:
         return msgspec.json.encode(body)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):

@@ -260,7 +260,7 @@ def _of_any(answer: Answer, server: str) -> CloudError:
     match status:
         case 402:
             return QuotaUsedUp(
-                f"{server} says that the quota is used up ({answer.shown}): flush again when there is some.",
+                f"{server} says that the quota is used up ({answer.shown}): try again when there is some.",
                 status=status,
                 detail=detail,
             )

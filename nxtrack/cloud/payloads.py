@@ -74,9 +74,14 @@ def payload_of(source: Any, *, limit: int, what: str) -> Generator[Payload]:
         yield payload
 
 
-def too_large(what: str, size: int, limit: int) -> TooLarge:
-    """Returns the refusal of a payload, before any of it is transferred."""
-    return TooLarge(f"{what} has {size} bytes, and the platform's limit is {limit}.", size=size, limit=limit)
+def too_large(what: str, size: int, limit: int, *, is_all: bool = True) -> TooLarge:
+    """Returns the refusal of a payload of that size, or of that at least, before any of it is transferred."""
+    return TooLarge(
+        f"{what} has {size} bytes{'' if is_all else ' or more'}, and the limit is {limit}: nothing was transferred. "
+        "Where your plan allows more, raise it (`Limits`, `--max-upload`, `--max-download`).",
+        size=size,
+        limit=limit,
+    )
 
 
 def _payload(source: Any, stack: contextlib.ExitStack, bound: _Bound) -> Payload:
@@ -92,7 +97,7 @@ def _payload(source: Any, stack: contextlib.ExitStack, bound: _Bound) -> Payload
                 raise TypeError(f'{bound.what} is a file in text mode: open it with "rb".')
             return _of_file(cast("BinaryIO", source), stack, bound)
         case _:
-            return _of_bytes(_json(source, bound.what), "json")
+            return _of_bytes(json_of(source, bound.what), "json")
 
 
 def _open(path: os.PathLike[str]) -> BinaryIO:
@@ -122,7 +127,7 @@ def _of_file(file: BinaryIO, stack: contextlib.ExitStack, bound: _Bound) -> Payl
         while block := file.read(_BLOCK):
             size += len(block)
             if size > bound.limit:
-                raise too_large(bound.what, size, bound.limit)
+                raise too_large(bound.what, size, bound.limit, is_all=False)
             kept.write(block)
         return Payload(size, "json", lambda: _again(kept, 0))
     start = file.tell()
@@ -151,10 +156,15 @@ def _utf8(text: str, what: str) -> bytes:
     raise Rejected(f"{what} is a text with characters that UTF-8 has no bytes for, so it was not sent.", status=0)
 
 
-def _json(value: Any, what: str) -> bytes:
+def json_of(value: Any, what: str) -> bytes:
+    """Returns a value as JSON: what msgspec knows, subclasses of numbers and texts, and numpy's scalars and arrays.
+
+    Raises:
+        Rejected: It cannot be written as JSON; NaN and infinity are among what cannot.
+    """
     reason = ""
     try:
-        data = msgspec.json.encode(value)
+        data = msgspec.json.encode(value, enc_hook=_simpler)
         # JSON has no word for NaN and infinity, and msgspec writes `null` for them: no run may get to see that.
         if b"null" not in data or not _has_odd_numbers(value):
             return data
@@ -166,8 +176,18 @@ def _json(value: Any, what: str) -> bytes:
     raise Rejected(f"{what} cannot be written as JSON ({reason}), so it was not sent.", status=0)
 
 
+def _simpler(value: Any) -> Any:
+    """Returns the plain value that another stands for."""
+    for plain in (int, float, str):
+        if isinstance(value, plain):
+            return plain(value)
+    if callable(to_list := getattr(value, "tolist", None)):  # as numpy has it, of scalars too
+        return to_list()
+    raise TypeError(f"values of the type {type(value).__name__} have no JSON")
+
+
 def _has_odd_numbers(value: Any) -> bool:
-    stack = [msgspec.to_builtins(value)]
+    stack = [msgspec.to_builtins(value, enc_hook=_simpler)]
     while stack:
         match stack.pop():
             case float() as number if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124
@@ -217,5 +237,7 @@ def inline_json(payload: Payload, configuration: RunConfiguration, *, limit: int
 
 def _no_json(reason: str) -> Rejected:
     return Rejected(
-        f"The input is no JSON ({reason}), so it was not sent: say in the configuration which format it has.", status=0
+        f"The input is no JSON ({reason}), so it was not sent: say which format it has, in the configuration or by "
+        "`--format`.",
+        status=0,
     )

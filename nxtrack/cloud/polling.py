@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LARGEST_EXPONENT: Final = 64
+_LONGEST_WAIT: Final = 24 * 3600.0  # A system refuses to sleep for ever.
 
 
 @dataclass
@@ -83,10 +84,10 @@ def poll(
     wait, looks = options.initial_delay, 0
     while True:
         if 0 <= options.max_tries <= looks:
-            raise GaveUp(f"{looks} looks")
+            raise GaveUp("1 look" if looks == 1 else f"{looks} looks")
         left = float("inf") if options.max_duration < 0 else options.max_duration - (clock() - began)
         is_last = wait >= left
-        wait = max(0.0, min(wait, left))
+        wait = max(0.0, min(wait, left, _LONGEST_WAIT))
         _tell(options, f"waiting {wait:.1f} s")
         sleep(wait)
         if options.stop is not None and options.stop():

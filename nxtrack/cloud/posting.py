@@ -9,14 +9,15 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from nxtrack.cloud import markers
 from nxtrack.cloud.messages import ContentFormat, RunConfiguration, RunFormat
+from nxtrack.cloud.payloads import json_of
 from nxtrack.cloud.retries import UNDONE
-from nxtrack.errors import AnswerLost, CloudError, RunUnconfirmed, SettingsError
+from nxtrack.errors import AnswerLost, CloudError, Redirected, RunUnconfirmed, SettingsError
 
 if TYPE_CHECKING:
     from nxtrack.cloud.application import Application
@@ -43,13 +44,10 @@ def configured(
     Raises:
         SettingsError: What is asked for is no configuration.
     """
-    if isinstance(configuration, Mapping):
-        try:
-            chosen = msgspec.convert(dict(configuration), RunConfiguration)
-        except ValueError as error:
-            raise SettingsError(f"The configuration cannot be used ({error}).") from None
-    else:
-        chosen = configuration or RunConfiguration()
+    try:
+        chosen = msgspec.convert(configuration or {}, RunConfiguration)
+    except ValueError as error:
+        raise SettingsError(f"The configuration cannot be used ({error}).") from None
     if chosen.format is not None:
         return chosen
     formats = RunFormat(input=ContentFormat(type=input_form), output=ContentFormat(type=output_form))
@@ -60,24 +58,25 @@ def options_of(options: Mapping[str, Any] | None) -> dict[str, str] | None:
     """Returns a run's options as the platform takes them: text, and of all other values their JSON.
 
     Raises:
-        SettingsError: A value has none.
+        Rejected: A value has none.
+        TypeError: They are no mapping.
     """
     if not options:
         return None
-    try:
-        return {
-            str(name): value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            for name, value in options.items()
-        }
-    except (TypeError, ValueError, RecursionError) as error:
-        raise SettingsError(f"The options cannot be used ({str(error)[:200].rstrip('.')}).") from None
+    if not isinstance(cast("object", options), Mapping):
+        raise TypeError(f"Options are a mapping of names to values, and no {type(options).__name__}.")
+    return {
+        str(name): value if isinstance(value, str) else json_of(value, f"Option {name}").decode()
+        for name, value in options.items()
+    }
 
 
 def post_surely(application: Application, message: NewRun, instance_id: str | None, *, settle: float) -> str:
     """Posts a run so that the platform has it once.
 
     What surely had no effect is repeated. When an answer is lost, the newest runs are looked through for the run's
-    marker, for as long as it is given to show up there, and only then it is posted again.
+    marker, for as long as it is given to show up there, and only then it is posted again. After a redirect, which does
+    not say what was done before, it is looked for as well, and not posted again.
 
     Args:
         application: Where to.
@@ -90,6 +89,7 @@ def post_surely(application: Application, message: NewRun, instance_id: str | No
 
     Raises:
         RunUnconfirmed: Whether the platform has it is not known.
+        Redirected: The endpoint is not the platform's.
         CloudError: The platform surely has not taken it.
     """
     marker = markers.new_id()
@@ -100,12 +100,14 @@ def post_surely(application: Application, message: NewRun, instance_id: str | No
         for _ in range(POSTS):
             try:
                 return patience.repeat(lambda: application.post_run(message, instance_id=instance_id), UNDONE)
-            except AnswerLost as error:
-                lost = str(error)
+            except (AnswerLost, Redirected) as error:
+                lost = error
             _logger.warning("%s Looking for the run, up to %.0f s, before it is sent again.", lost, settle)
             found = search.until(time.monotonic() + settle)
             if found is not None:
                 return found
+            if isinstance(lost, Redirected):
+                raise lost
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(str(search.unconfirmed("The submission was interrupted")))
         raise
@@ -125,12 +127,15 @@ class _Search:
 
         Raises:
             RunUnconfirmed: That list cannot be read.
+            Redirected: No list is there either.
         """
         pause = max(_SHORTEST_PAUSE, self._application.client.patience.backoff)
         while True:
             is_last = time.monotonic() >= end
             try:
                 found = self._look()
+            except Redirected:
+                raise
             except CloudError as error:
                 if is_last:
                     raise self.unconfirmed(str(error).rstrip(".")) from None

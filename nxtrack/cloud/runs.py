@@ -51,9 +51,10 @@ class Runs:
         limits: Limits = DEFAULT_LIMITS,
         default_instance_id: str | None = None,
     ) -> None:
-        if re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id) is None or id in {".", ".."}:
+        # Where a variable is not set, None comes.
+        if re.fullmatch(r"[A-Za-z0-9._-]{1,128}", id or "") is None or id in {".", ".."}:
             raise SettingsError(
-                f"{id[:130]!r} is no application id: it has 1 to 128 letters, digits, dots, dashes or underscores."
+                f"{id!r:.130} is no application id: it has 1 to 128 letters, digits, dots, dashes or underscores."
             )
         self.id = id
         self.client = client or Client()

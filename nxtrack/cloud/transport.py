@@ -21,7 +21,7 @@ from requests.auth import AuthBase
 
 from nxtrack.cloud import failures
 from nxtrack.cloud.wire import Adapter, Exchange, Stage, watching
-from nxtrack.errors import AnswerLost, CloudError, NotReached
+from nxtrack.errors import AnswerLost, CloudError, NotReached, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -193,26 +193,34 @@ class Incoming:
                 yield block
         raise lost
 
-    def whole(self, *, limit: int, seconds: float | None) -> bytes:
-        """Returns the body, decompressed.
-
-        Args:
-            limit: Bytes that it may have.
-            seconds: How long it may take, or None for no bound.
+    def whole(self, outgoing: Outgoing) -> bytes:
+        """Returns the body, decompressed, of at most the bytes and seconds that the request allows.
 
         Raises:
-            AnswerLost: The connection broke, or the body is longer, or takes longer.
+            TooLarge: It has more bytes than a GET allows, and would have them again.
+            AnswerLost: The connection broke, or the body took too long; or another request was answered at too great
+                length, and may have had an effect.
         """
         content = bytearray()
-        end = None if seconds is None else time.monotonic() + seconds
+        limit = outgoing.limit
+        end = None if outgoing.seconds is None else time.monotonic() + outgoing.seconds
         for block in self.blocks():
             content += block
-            if len(content) > limit or (end is not None and time.monotonic() > end):
-                raise AnswerLost(
-                    f"No usable answer came from {self._server} (longer than {limit} bytes, or not complete in time): "
-                    "it may have done what was asked."
-                )
+            if limit is not None and len(content) > limit:
+                if outgoing.method == "GET":
+                    raise TooLarge(
+                        f"The answer of {self._server} is longer than {limit} bytes, the most that may come: nothing "
+                        "of it was kept.",
+                        size=len(content),
+                        limit=limit,
+                    )
+                raise self._lost(f"longer than {limit} bytes")
+            if end is not None and time.monotonic() > end:
+                raise self._lost("not complete in time")
         return bytes(content)
+
+    def _lost(self, why: str) -> AnswerLost:
+        return AnswerLost(f"No usable answer came from {self._server} ({why}): it may have done what was asked.")
 
 
 class _Session(requests.Session):
@@ -327,7 +335,7 @@ class Transport:
         if outgoing.limit is None:  # What a success says does not matter.
             _beginning(incoming, self._timeout.answer)
             return b""
-        return incoming.whole(limit=outgoing.limit, seconds=outgoing.seconds)
+        return incoming.whole(outgoing)
 
     def _refusal(self, outgoing: Outgoing, response: requests.Response) -> CloudError | None:
         """Returns what an answer that is no success says."""

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from nxtrack.cloud.failures import one_line
 from nxtrack.cloud.polling import GaveUp, PollingOptions, poll
 from nxtrack.cloud.retries import HARMLESS
-from nxtrack.errors import AnswerLost, CloudError, RunCanceled, RunEnded, RunFailed, StillRunning
+from nxtrack.errors import (
+    AnswerLost,
+    CloudError,
+    NotFound,
+    RunCanceled,
+    RunEnded,
+    RunFailed,
+    StillRunning,
+    TooLarge,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -61,7 +70,7 @@ def way_back(run_id: str) -> Generator[None]:
     """Has what breaks off the waiting, be it a Ctrl-C or the network, tell how to come back to the run."""
     try:
         yield
-    except StillRunning:  # which tells it itself
+    except (StillRunning, NotFound):  # The one tells it itself, and to the other there is no way.
         raise
     except (KeyboardInterrupt, CloudError) as error:
         error.add_note(f"Run {run_id} is not affected: `nxtrack result {run_id}` comes back to it.")
@@ -78,8 +87,8 @@ def bad_end(application: Application, information: RunInformation) -> RunEnded |
         said = application.run_error_log(information.id)
         if said is not None:
             log = "\n".join(text.rstrip("\n") for text in (said.error, said.stdout, said.stderr) if text)
-    except AnswerLost:
-        pass  # It is too long for an answer, and no reason to keep silent about the run.
+    except (AnswerLost, TooLarge):
+        pass  # It cannot be read or is too long, and that is no reason to keep silent about the run.
     if metadata.outcome == "canceled":
         return RunCanceled(f"Run {run_id} was canceled.", run_id=run_id, log=log)
     reason = one_line(metadata.error or (log.splitlines() or ["no reason given"])[-1]).rstrip(".")

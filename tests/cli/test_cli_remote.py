@@ -9,11 +9,16 @@ import pathlib
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 import pytest
+
+from nxtrack.cli.remote_files import local_file
+from nxtrack.errors import NoSpace
 
 SOLVER = """
     import json, sys
@@ -375,7 +380,10 @@ def test_a_run_that_is_not_there(call, remote):
     for command in ("result", "input", "logs"):
         status, out, err = call(command, "solver-gone")
         assert (status, out) == (2, "")
-        assert "404" in err
+        assert err == (
+            f"Application routing on {remote.url} has no run solver-gone (404): look whether the id is right, or "
+            "give `--app-id`.\n"
+        )
     status, _, err = call("result", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
     assert (status, err) == (
         2,
@@ -511,34 +519,86 @@ def test_on_a_terminal_waiting_and_transfers_are_shown(terminal, remote, tmp_pat
     assert re.search(r"\x1b\[(3|9)\dm", shown) is None
 
 
-def test_ctrl_c_while_uploading_submits_nothing(start, remote, tmp_path, until):
-    import socket
-    import threading
+@pytest.fixture
+def stopped(start, tmp_path):
+    """Submits something to a platform that never answers, and stops it once that has all of a request's head."""
 
-    silent = socket.create_server(("127.0.0.1", 0))
-    came = threading.Event()
-    held = []
+    def run(data):
+        (tmp_path / "given.json").write_bytes(data)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(30)
+            waiting = start("submit", "given.json", NEXTMV_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
+            line = silent.accept()[0]
+            with line, line.makefile("rb") as heard:
+                while heard.readline().strip():
+                    pass
+                waiting.send_signal(signal.SIGINT)
+                out, err = waiting.communicate(timeout=20)
+        assert (waiting.returncode, out) == (130, "")
+        return err
 
-    def swallow():
-        with silent:
-            held.append(silent.accept()[0])
-            came.set()
+    return run
 
-    threading.Thread(target=swallow, daemon=True).start()
-    (tmp_path / "large.json").write_bytes(b"[" + b"1," * 4_000_000 + b"1]")
-    waiting = start("submit", "large.json", NEXTMV_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
-    assert came.wait(30)
-    waiting.send_signal(signal.SIGINT)
-    out, err = waiting.communicate(timeout=20)
-    held[0].close()
-    assert (waiting.returncode, out, err) == (130, "", "Stopped: no run was submitted.\n")
+
+def test_ctrl_c_while_uploading_submits_nothing(remote, stopped):
+    assert stopped(b"[" + b"1," * 4_000_000 + b"1]") == "Stopped: no run was submitted.\n"
+
+
+def test_ctrl_c_while_the_run_is_on_its_way_tells_what_to_look_for(remote, stopped):
+    assert re.fullmatch(
+        r"The submission was interrupted; .* may have taken the run: look for nxtrack:[0-9A-Z]{26} in .*\n",
+        stopped(b"{}"),
+    )
+
+
+def test_nothing_submitted_is_said(call, remote, given, monkeypatch):
+    status, out, err = call("submit", given, "--instance-id", "gone")
+    assert (status, out, err.splitlines()[0]) == (1, "", "No run was submitted.")
+    monkeypatch.setenv("NXTRACK_BACKOFF", "0.01")
+    monkeypatch.setenv("NEXTMV_ENDPOINT", "http://127.0.0.1:1")
+    status, out, err = call("submit", given, "--instance-id", "solver")
+    assert (status, out, err.splitlines()[0]) == (75, "", "No run was submitted: try again.")
+    status, out, err = call("result", "solver-1")
+    told = (
+        "Nothing could be learned of run solver-1, which is not affected: `nxtrack result solver-1 --wait` comes back "
+        "to it."
+    )
+    assert (status, out, err.splitlines()[0]) == (75, "", told)
+
+
+def test_odd_names_of_files(call, remote, given, submitted, tmp_path):
+    status, _, err = call("submit", given, "--instance-id", "solver", "--output", "")
+    assert (status, err) == (2, "--output is empty: name a file.\n")
+    assert remote.runs() == []
+    run_id = submitted()
+    name = str(tmp_path / "a\nb \x1b[31m")
+    status, out, _ = call("result", run_id, "--wait", "--output", name)
+    assert (status, out.count("\n"), "\x1b" in out) == (0, 1, False)
+    assert os.path.exists(name)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_no_room_for_a_copy_is_no_fault_of_the_input():
+    with pytest.raises(NoSpace) as caught, local_file("problem.json"):
+        pathlib.Path("/dev/full").write_bytes(b"the copy")
+    assert str(caught.value) == (
+        f"The folder for temporary files, {tempfile.gettempdir()}, cannot be used: no space left on device."
+    )
+    with pytest.raises(NoSpace, match=r"^plan\.json cannot"), local_file("plan.json", written=True):
+        pathlib.Path("/dev/full").write_bytes(b"the plan")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_a_full_disk(call, shell, remote, submitted):
     run_id = submitted()
     status, _, err = call("result", run_id, "--wait", "--output", "/dev/full")
-    assert (status, err.splitlines()[-1]) == (75, "/dev/full cannot be used: no space left on device.")
+    assert (status, err.splitlines()[-2:]) == (
+        75,
+        [
+            f"The output of run {run_id} is still on the platform: `nxtrack result {run_id}` fetches it.",
+            "/dev/full cannot be used: no space left on device.",
+        ],
+    )
     assert shell(f"result {run_id} > /dev/full").returncode == 75
     assert shell(f"result {run_id} --output /dev/stdout | cat").stdout.startswith('{"options"')
 

@@ -114,7 +114,7 @@ def test_before_each_request_to_the_platform_and_only_those(serve, connect):
     client = connect(server.url, before_request=lambda: calls.append(len(server.heard)))
     post(client)
     client.put(f"{server.url}/k", io.BytesIO(b"x"), 1)
-    client.download(f"{server.url}/k", limit=100)
+    client.request("GET", f"{server.url}/k", limit=100)
     client.fetch("GET", RUN)
     assert calls == [0, 3]
 
@@ -163,7 +163,7 @@ def test_netrc_is_never_consulted(serve, connect, key, monkeypatch, tmp_path):
     for _ in range(2):
         post(client)
         client.put(f"{server.url}/k?{SECRET}", io.BytesIO(b"x"), 1)
-        client.download(f"{server.url}/k?{SECRET}", limit=100)
+        client.request("GET", f"{server.url}/k?{SECRET}", limit=100)
         monkeypatch.setenv("NETRC", str(netrc))
     sent = [heard.headers.get("authorization") for heard in server.heard]
     assert sent == [f"Bearer {key}", None, None] * 2
@@ -755,7 +755,7 @@ def test_refusals_of_the_store(serve, connect, status, body, kind):
     server = serve(answering(status, body))
     client = connect(server.url)
     assert type(failure(client.put, f"{server.url}/k?{SECRET}", io.BytesIO(b"x"), 1)) is kind
-    assert type(failure(client.download, f"{server.url}/k?{SECRET}", limit=10)) is kind
+    assert type(failure(client.request, "GET", f"{server.url}/k?{SECRET}", limit=10)) is kind
 
 
 @pytest.mark.parametrize(
@@ -764,15 +764,6 @@ def test_refusals_of_the_store(serve, connect, status, body, kind):
 def test_presigned_addresses_that_are_none(connect, url):
     error = failure(connect("https://nowhere").put, url, io.BytesIO(b"x"), 1)
     assert type(error) is NotReached
-
-
-def test_a_download(serve, connect):
-    server = serve(answering(200, b"x" * 10**6))
-    client = connect(server.url)
-    assert client.download(f"{server.url}?{SECRET}", limit=10**6) == b"x" * 10**6
-    assert server.heard[0].target == f"/?{SECRET}"
-    error = failure(client.download, f"{server.url}/k?{SECRET}", limit=10**6 - 1)
-    assert type(error) is AnswerLost
 
 
 # --- Secrets
@@ -824,7 +815,7 @@ def test_no_error_and_no_log_shows_a_secret(serve, connect, key, caplog, behave)
     shown = [repr(client)]
     for action in (
         lambda: client.put(f"{url}/k?{SECRET}", io.BytesIO(b"x" * 10**5), 10**5),
-        lambda: client.download(f"{url}/k?{SECRET}", limit=10),
+        lambda: client.request("GET", f"{url}/k?{SECRET}", limit=10),
         lambda: post(client),
     ):
         try:

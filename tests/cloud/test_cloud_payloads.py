@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import io
 import json
 import os
@@ -118,6 +119,27 @@ def test_values_of_other_kinds():
     assert json.loads(bytes_of({"big": 2**70})[0]) == {"big": 2**70}
     with pytest.raises(Rejected, match="complex"):
         bytes_of({"a": 1j})
+
+
+class Kind(enum.IntEnum):
+    TRUCK = 3
+
+
+class Metres(float):
+    """What measures are in many a model."""
+
+
+def test_what_is_a_number_for_python_is_one_in_json():
+    assert bytes_of({"kind": Kind.TRUCK, "length": Metres(1.5)})[0] == b'{"kind":3,"length":1.5}'
+    with pytest.raises(Rejected, match="NaN"):
+        bytes_of({"length": Metres("nan")})
+
+
+def test_what_numpy_makes_is_plain_json():
+    np = pytest.importorskip("numpy")
+    assert bytes_of({"a": np.arange(3), "b": np.float64(0.5), "c": np.bool_(1)})[0] == b'{"a":[0,1,2],"b":0.5,"c":true}'
+    with pytest.raises(Rejected, match="NaN"):
+        bytes_of({"a": np.array([1.0, np.nan])})
 
 
 def test_a_folder_becomes_an_archive_of_the_same_bytes_each_time(tmp_path):

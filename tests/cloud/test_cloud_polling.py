@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 
 import nextmv
 import pytest
@@ -119,6 +120,17 @@ def test_a_stop_is_asked_for_before_each_look():
 def test_a_wait_of_ones_own():
     time, _, _ = looking(PollingOptions(sleep_duration_func=lambda: 7.0), found_at=3)
     assert time.waits == [1, 7, 7]
+
+
+def test_no_wait_is_longer_than_a_system_sleeps():
+    time, made, _ = looking(PollingOptions(initial_delay=float("inf")), found_at=1)
+    assert len(made) == 1
+    assert 3600 <= time.waits[0] <= threading.TIMEOUT_MAX
+
+
+def test_numbers_are_told_in_words_that_fit():
+    for tries, told in ((1, "1 look"), (2, "2 looks")):
+        assert str(looking(PollingOptions(max_tries=tries))[2]) == told
 
 
 def test_many_looks_overflow_nothing():

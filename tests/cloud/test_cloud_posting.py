@@ -61,6 +61,31 @@ def test_a_server_error_may_have_taken_the_run(flaky, astray, taken, name, statu
     assert flaky.count("POST", POST_RUN) == 1
 
 
+@pytest.mark.parametrize("status", [302, 303])
+def test_a_redirect_may_have_taken_the_run(flaky, astray, taken, name, status):
+    """As 303 it even says so; delivery looks for the run as well."""
+    flaky.fail("POST", POST_RUN, forward=True, status=status)
+    assert [astray.new_run({}, name=name)] == taken()
+    assert flaky.count("POST", POST_RUN) == 1
+
+
+def test_after_a_redirect_a_run_is_not_sent_again(flaky, astray, taken, name):
+    flaky.fail("POST", POST_RUN, status=302)
+    with pytest.raises(Redirected, match="check the endpoint"):
+        astray.new_run({}, name=name)
+    assert flaky.count("POST", POST_RUN) == 1
+    assert taken() == []
+
+
+def test_who_redirects_everything_is_not_the_platform(flaky, astray, name):
+    nxtrack.configure(settle=300)
+    for method, path in (("POST", POST_RUN), ("GET", LIST)):
+        flaky.fail(method, path, status=302, times=-1)
+    with pytest.raises(Redirected, match="check the endpoint"):
+        astray.new_run({}, name=name)
+    assert (flaky.count("POST", POST_RUN), flaky.count("GET", LIST)) == (1, 1)
+
+
 def test_what_was_not_taken_is_sent_again_after_the_settle_time(flaky, astray, taken, name):
     flaky.fail("POST", POST_RUN)
     run_id = astray.new_run({}, name=name)
@@ -144,7 +169,7 @@ def test_a_longer_wait_than_is_waited_is_told(flaky, astray, taken, name):
     assert taken() == []
 
 
-@pytest.mark.parametrize(("status", "error"), [(400, Rejected), (403, AccessRefused), (302, Redirected)])
+@pytest.mark.parametrize(("status", "error"), [(400, Rejected), (403, AccessRefused)])
 def test_a_refusal_is_told_at_once(*, flaky, astray, taken, name, status, error):
     flaky.fail("POST", POST_RUN, status=status)
     with pytest.raises(error):

@@ -84,7 +84,7 @@ def test_a_large_output_comes_by_url(routing, tmp_path):
     assert json.loads(path.read_bytes()) == result.output
     assert told[-1] == (path.stat().st_size,) * 2
     with pytest.raises(
-        TooLarge, match=rf"The output of run {result.id} has {path.stat().st_size} bytes, .* 1000\."
+        TooLarge, match=rf"The output of run {result.id} has {path.stat().st_size} bytes, .* 1000: nothing was"
     ) as caught:
         routing.run_output(result.id, tmp_path / "other.json", limit=1000)
     assert (caught.value.size, caught.value.limit) == (path.stat().st_size, 1000)
@@ -151,10 +151,16 @@ def test_misuse_is_a_type_error_or_says_what_to_do(routing, tmp_path):
         pytest.raises(TypeError, match="The upload is a file"),
     ):
         routing.upload(file)
-    with pytest.raises(SettingsError, match="options cannot be used"):
-        routing.new_run({}, options={"a": object()})
-    with pytest.raises(SettingsError, match="configuration cannot be used"):
-        routing.new_run({}, configuration={"format": {"input": {"type": "xml"}}})
+    for value in (object(), float("nan"), [float("inf")]):
+        with pytest.raises(Rejected, match=r"Option a cannot be written as JSON .* not sent"):
+            routing.new_run({}, options={"a": value})
+    with pytest.raises(TypeError, match="Options are a mapping of names to values, and no list"):
+        routing.new_run({}, options=[("a", "1")])
+    for configuration in ({"format": {"input": {"type": "xml"}}}, "json", ["json"]):
+        with pytest.raises(SettingsError, match="configuration cannot be used"):
+            routing.new_run({}, configuration=configuration)
+    with pytest.raises(SettingsError, match="None is no application id"):
+        Application(None, routing.client)
     with pytest.raises(FileNotFoundError):
         routing.new_run(tmp_path / "absent.json")
     for limits in ({"inline": -1}, {"upload": 1.5}, {"download": "1MB"}):
@@ -229,8 +235,9 @@ def test_waiting_goes_on_when_the_platform_does(flaky, astray):
 
 
 def test_a_run_that_is_not_there_is_not_waited_for(astray, flaky):
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         astray.wait_for_run("nobody", QUICK)
+    assert not hasattr(caught.value, "__notes__")  # There is no way back to what is not there.
     flaky.fail("GET", "/metadata$", times=999)
     began = time.monotonic()
     with pytest.raises(AnswerLost, match="No usable answer") as caught:
@@ -288,6 +295,7 @@ def test_a_run_that_was_made_elsewhere(routing):
         instance_id="staging",
         batch_experiment_id="nightly",
     )
+    assert routing.run_logs(routing.track_run({}, {}, ["one", "two"])) == "one\ntwo"
     result = routing.run_result(run_id)
     assert result.output == {"solution": 3, "metrics": {"gap": 0.5}}
     metadata = result.metadata

@@ -24,6 +24,7 @@ from nxtrack.errors import (
     RateLimited,
     Rejected,
     SettingsError,
+    TooLarge,
     UploadExpired,
 )
 
@@ -186,8 +187,13 @@ def test_answers_are_bounded(serve, connect):
     client = connect(server.url)
     assert len(client.request("GET", APPLICATIONS, limit=1000).content) == 1000
     for endpoint in (APPLICATIONS, server.url + SIGNED):
-        with pytest.raises(AnswerLost, match="longer than 999 bytes"):
+        before = len(server.heard)
+        with pytest.raises(TooLarge, match="longer than 999 bytes") as caught:
             client.request("GET", endpoint, limit=999)
+        assert caught.value.limit == 999
+        assert len(server.heard) == before + 1  # It would be as long the next time.
+    with pytest.raises(AnswerLost, match=r"longer than 999 bytes.* may have done"):
+        client.request("POST", APPLICATIONS, limit=999)
 
 
 def test_an_answer_that_is_no_json(serve, connect):

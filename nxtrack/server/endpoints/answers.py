@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nxtrack.cloud.messages import (
-    Application,
     AssetItem,
-    BatchExperiment,
     ContentFormat,
-    Instance,
     RunFormat,
     RunInformation,
     RunListItem,
@@ -17,6 +14,7 @@ from nxtrack.cloud.messages import (
     RunOptions,
     RunType,
 )
+from nxtrack.cloud.resources import Application, BatchExperiment, Instance
 from nxtrack.server.data.contents import indicators
 from nxtrack.server.times import rfc3339
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
-from nxtrack.cloud.messages import ApplicationChange, Done, NewApplication, RunList
+from nxtrack.cloud.messages import Done, RunList
+from nxtrack.cloud.resources import ApplicationChange, NewApplication
 from nxtrack.server.data.store import StoredApplication
 from nxtrack.server.endpoints.answers import application_answer, experiment_answer, instance_answer, list_item
 from nxtrack.server.endpoints.exchange import (

@@ -6,19 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from nxtrack.cloud.messages import (
-    Application,
-    ApplicationChange,
-    ApplicationPage,
     AssetDownload,
     AssetPage,
-    BatchExperiment,
     Done,
     DownloadURL,
-    ExperimentPage,
-    Instance,
-    InstancePage,
     LiveLogs,
-    NewApplication,
     NewRun,
     RunChange,
     RunCreated,
@@ -27,6 +19,16 @@ from nxtrack.cloud.messages import (
     RunLogs,
     RunResult,
     UploadURL,
+)
+from nxtrack.cloud.resources import (
+    Application,
+    ApplicationChange,
+    ApplicationPage,
+    BatchExperiment,
+    ExperimentPage,
+    Instance,
+    InstancePage,
+    NewApplication,
 )
 from nxtrack.server.endpoints import applications, objects, payloads, runs
 from nxtrack.server.endpoints.openapi import BYTES, ID, JSON, TEXT, Handler, Operation, Parameter
