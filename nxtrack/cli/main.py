@@ -17,8 +17,6 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-import typer
-
 from nxtrack.cli.output import Unwritable, complain, lead_nowhere, on_stderr, plain, say
 from nxtrack.errors import (
     AccessRefused,
@@ -45,6 +43,9 @@ FAULT = 70
 LATER = 75
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+_ASKED_OFTEN = (["status"], ["status", "--json"])
+"""What prompts and scripts ask again and again: answered without typer, which takes longer to load than to answer."""
 
 # The first line that fits counts; what fits none is a matter of usage or configuration.
 _STATUSES: tuple[tuple[tuple[type[NxtrackError], ...], int], ...] = (
@@ -92,6 +93,28 @@ def _open_what_is_closed() -> None:
 
 
 def _run(args: list[str]) -> int:
+    try:
+        if args in _ASKED_OFTEN:
+            from nxtrack.cli.status import status
+
+            return status(as_json=len(args) > 1)
+        return _command(args)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Unwritable:
+        raise
+    except NxtrackError as error:
+        complain(str(error))
+        return status_of(error)
+    except Exception as error:  # noqa: BLE001  (this is where nobody is left to handle it)
+        if isinstance(error, OSError):
+            say("")  # If this fails as well, then it was stdout that failed click, which prints the help.
+        return _fault(error)
+
+
+def _command(args: list[str]) -> int:
+    import typer
+
     from nxtrack.cli.commands import app
 
     try:
@@ -101,22 +124,15 @@ def _run(args: list[str]) -> int:
             return command.invoke(context) or DONE
     except typer.Exit as done:
         return done.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return INTERRUPTED
-    except Unwritable:
-        raise
-    except NxtrackError as error:
-        complain(str(error))
-        return status_of(error)
-    except Exception as error:  # noqa: BLE001  (this is where nobody is left to handle it)
+    except Exception as error:
         show = getattr(error, "show", None)
-        if show is not None:  # click's errors of usage, whichever click typer brings along
-            with on_stderr():
-                show()
-            return USAGE
-        if isinstance(error, OSError):
-            say("")  # If this fails as well, then it was stdout that failed click, which prints the help.
-        return _fault(error)
+        if show is None:
+            raise
+        with on_stderr():  # click's errors of usage, whichever click typer brings along
+            show()
+        return USAGE
 
 
 def status_of(error: NxtrackError) -> int:

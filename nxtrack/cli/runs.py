@@ -64,8 +64,8 @@ def row(entry: Entry, run: RunRecord) -> Row:
 
 def rows(runs: Spool, state: State | None, limit: int | None = None) -> Iterator[Row]:
     """Yields runs newest first, each read as it is asked for. One that cannot be read is among them, with its error."""
-    entries = list(runs.entries(*(() if state is None else (state,))))
-    for entry in islice(reversed(entries), limit):
+    entries = runs.entries(*(() if state is None else (state,)), newest_first=True)
+    for entry in islice(entries, limit):
         try:
             yield row(entry, runs.read(entry))
         except RunNotFound:

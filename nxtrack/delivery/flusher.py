@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from nxtrack.settings import Settings
     from nxtrack.spool.claims import ClaimedRun
     from nxtrack.spool.layout import State
-    from nxtrack.spool.store import Entry
+    from nxtrack.spool.store import Entry, Waiting
 
 GIVE_UP_AFTER = 5
 """Runs in a row of one application whose delivery the platform answered with errors, before the rest are kept."""
@@ -121,9 +121,7 @@ class Flusher:
         """
         self._recover()
         self._spool.room.prepare()
-        # What is unconfirmed comes last: whatever makes it so must not keep the others waiting.
-        waiting = (entry for entry in self._spool.entries("ready", "unconfirmed") if not entry.died)
-        queue = sorted(waiting, key=lambda entry: entry.state)
+        queue = self._spool.waiting()
         self._progress.found(len(queue))
         if not queue:
             return self.report
@@ -189,7 +187,7 @@ class Flusher:
             except SpoolError as error:
                 self.report.tell(str(error))
 
-    def _drive(self, queue: list[Entry], workers: Workers[_Task]) -> None:
+    def _drive(self, queue: Waiting, workers: Workers[_Task]) -> None:
         deadline = None if self._order.timeout is None else time.monotonic() + self._order.timeout
         left = self._order.limit
         position = 0

@@ -108,6 +108,22 @@ def split_name(name: str) -> tuple[str, State] | None:
     return None
 
 
+def listed(paths: Layout) -> list[str]:
+    """Lists the names in `runs`, those that are not ours too; sorted, so that the oldest run comes first.
+
+    Raises:
+        SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
+    """
+    try:
+        found = os.listdir(paths.runs)  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {paths.root} cannot be read: {reason(error)}.") from error
+    found.sort()
+    return found
+
+
 def names(paths: Layout, *states: State) -> list[tuple[str, State]]:
     """Lists the runs in the given states, oldest first, by their names alone.
 
@@ -115,11 +131,5 @@ def names(paths: Layout, *states: State) -> list[tuple[str, State]]:
         SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
     """
     wanted = frozenset(states or STATES)
-    try:
-        found = os.listdir(paths.runs)  # noqa: PTH208
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise SpoolUnavailable(f"The spool {paths.root} cannot be read: {reason(error)}.") from error
-    runs = (split_name(name) for name in sorted(found))
+    runs = map(split_name, listed(paths))
     return [run for run in runs if run is not None and run[1] in wanted]

@@ -82,7 +82,17 @@ def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
             except OSError as error:
                 report.problems.append(f"Run {run_id} cannot be looked at: {layout.reason(error)}.")
                 report.left += 1
+        if report.recovered:
+            _make_durable(spool)
     return report
+
+
+def _make_durable(spool: Spool) -> None:
+    """Makes the new names of all recovered runs survive a power cut, at once: for each it would take twice as long."""
+    try:
+        system.sync_folder(spool.paths.runs)
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {spool.root} cannot be recovered: {layout.reason(error)}.") from error
 
 
 def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bool) -> None:
@@ -150,7 +160,6 @@ def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None
         spool.room.insist(lambda: _write_copy(copy, content))
         os.rename(copy, ready)  # noqa: PTH104
         os.unlink(active)  # noqa: PTH108
-    system.sync_folder(paths.runs)
 
 
 def _ending(spool: Spool, run: RunRecord, descriptor: int) -> bytes:

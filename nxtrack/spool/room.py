@@ -188,9 +188,11 @@ def folder_size(folder: str) -> tuple[int, int]:
     try:
         with os.scandir(folder) as found:
             for file in found:
-                with suppress(FileNotFoundError):  # It was pruned, or changed its state, while we looked.
+                try:
                     size += file.stat(follow_symlinks=False).st_size
-                    number += 1
+                except FileNotFoundError:  # It was pruned, or changed its state, while we looked.
+                    continue
+                number += 1
     except FileNotFoundError:
         pass
     except OSError as error:

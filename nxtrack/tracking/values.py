@@ -38,7 +38,7 @@ MASK: Final = "***"
 # that the usual stack of 8 MB might not do, the careful walk is taken. Python 3.12 and later limit C by itself.
 _SAFE_RECURSION: Final = 10_000 if sys.version_info < (3, 12) else sys.maxsize
 _MOST_UNWRAPPED: Final = 64
-_N, _NEWLINE = b"n\n"
+_N, _U, _L, _NEWLINE = b"nul\n"
 
 # How to walk, the next when the one before was not enough: (write each container once, deepest level).
 _ATTEMPTS: Final = ((False, 200), (True, 200), (True, 20))
@@ -75,8 +75,9 @@ def encode(value: object) -> Encoded:
         if sys.getrecursionlimit() > _SAFE_RECURSION:
             return _encode_carefully(value)
         data = msgspec.json.Encoder(enc_hook=session.hook).encode(value)
-        # To look for one byte takes next to no time (for a `bytes` of one, six times as long), and numbers hold no "n".
-        if _N in data and b"null" in data:
+        # To look for a word takes a third of the time that encoding took; for one byte, as an int, next to none.
+        # Numbers hold none of these letters, and the names of fields seldom all.
+        if _N in data and _U in data and _L in data and b"null" in data:
             session.seen().nonfinite += count_nonfinite(value)
     except MemoryError:
         return _summarised(value)

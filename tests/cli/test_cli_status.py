@@ -132,3 +132,10 @@ def test_a_spool_that_cannot_be_read_is_for_later(call, tmp_path, monkeypatch):
     status, out, err = call("status")
     assert (status, out) == (75, "")
     assert "cannot be read" in err
+
+
+@pytest.mark.parametrize(
+    ("short", "long"), [(["status"], ["--", "status"]), (["status", "--json"], ["status", "--json", "--json"])]
+)
+def test_what_is_answered_without_reading_options_is_what_reading_them_leads_to(call, short, long):
+    assert call(*short) == call(*long)

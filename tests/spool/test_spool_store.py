@@ -187,3 +187,30 @@ def test_a_disk_without_room_for_the_counter_is_told(disk, fill):
         small.prepare()
     with pytest.raises(SpoolUnavailable, match="no space left"):
         small.begin(Start(id=ids.new_id(), at=now(), owner=owner.this_process()), None, "process")
+
+
+def test_runs_that_wait_are_the_ready_ones_then_the_unconfirmed_oldest_first(store, settled, begin):
+    states = ("unconfirmed", "ready", "synced", "ready", "unconfirmed", "rejected")
+    runs = [(settled(state, content=b"1"), state) for state in states]
+    alive = begin()
+    for name in ("README.ready", "0.unconfirmed", f"{ids.new_id()}.ready.bak"):
+        Path(store.paths.runs, name).touch()
+    waiting = store.waiting()
+    assert [waiting[number] for number in range(len(waiting))] == [
+        Entry(run_id, wanted) for wanted in ("ready", "unconfirmed") for run_id, state in runs if state == wanted
+    ]
+    alive.close()
+
+
+def test_no_runs_wait_in_a_spool_that_is_not_there(tmp_path):
+    assert not Spool(str(tmp_path / "none")).waiting()
+
+
+def test_entries_newest_first_are_those_oldest_first_reversed(store, settled, begin):
+    for state in ("ready", "synced", "rejected", "ready"):
+        settled(state, content=b"1")
+    alive, dead = begin(), begin()
+    dead.close()
+    assert list(store.entries(newest_first=True)) == list(store.entries())[::-1]
+    assert len(list(store.entries())) == 6
+    alive.close()

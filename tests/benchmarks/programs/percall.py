@@ -1,0 +1,61 @@
+"""Calls a function bare, writes what a run of it holds at the raw floor, and calls it tracked, in turns.
+
+Usage: percall.py SIZE REPETITIONS. The floor: the very records of a run, encoded by msgspec and written by as few
+calls of the system as a run needs that must survive its process: open, one write before the solver and one after it,
+close; with `power` an fsync before the close. No lock, no checksum, no name that changes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+
+import msgspec
+from turns import problem, solve
+
+import nxtrack
+
+size, repetitions = int(sys.argv[1]), int(sys.argv[2])
+durable = os.environ["NXTRACK_DURABILITY"] == "power"
+spool = os.environ["NXTRACK_DIR"]
+given = problem(size)
+tracked = nxtrack.track(solve)
+encode = msgspec.json.Encoder().encode
+
+tracked(given)
+(name,) = os.listdir(f"{spool}/runs")
+with open(f"{spool}/runs/{name}", "rb") as file:
+    records = [json.loads(line[9:]) for line in file]
+start = next(record for record in records if record["t"] == "start")
+end = next(record for record in records if record["t"] == "end")
+raw = f"{spool}/raw"
+os.mkdir(raw)
+
+
+def floor(number: int) -> None:
+    """Writes what a run holds."""
+    descriptor = os.open(f"{raw}/{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.writev(descriptor, [encode(start), encode(given)])
+    output = solve(given)
+    os.writev(descriptor, [encode(output), encode(end)])
+    if durable:
+        os.fsync(descriptor)
+    os.close(descriptor)
+
+
+floor(-1)
+names = ("bare", "floor", "tracked")
+taken: dict[str, list[float]] = {name: [] for name in names}
+busy: dict[str, list[float]] = {name: [] for name in names}
+gc.collect()
+actions = {"bare": lambda _: solve(given), "floor": floor, "tracked": lambda _: tracked(given)}
+for number in range(repetitions):
+    for name, action in actions.items():
+        began, used = time.perf_counter(), time.process_time()
+        action(number)
+        busy[name].append(time.process_time() - used)
+        taken[name].append(time.perf_counter() - began)
+print(json.dumps({"taken": taken, "busy": busy, "bytes": len(encode(given))}))
