@@ -270,7 +270,9 @@ def test_a_size_below_zero_is_refused(unpack):
         unpack(tar((info, b"1" * 512), ("b", b"2"), format=tarfile.PAX_FORMAT))
 
 
-@pytest.mark.parametrize("data", [b"", b"no archive", gzip.compress(b"x" * 1024, mtime=0), tar(("a", b"1"), squeeze=False)])
+@pytest.mark.parametrize(
+    "data", [b"", b"no archive", gzip.compress(b"x" * 1024, mtime=0), tar(("a", b"1"), squeeze=False)]
+)
 def test_what_is_no_archive_is_refused(unpack, data):
     with pytest.raises(ArchiveRefused, match=r"damaged, or no .tar.gz"):
         unpack(data)
