@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
+import functools
 import os
 import stat
 import sys
@@ -86,9 +88,34 @@ def marked(descriptor: int) -> bool | None:
     return True if mode & stat.S_IXUSR else False if mode & stat.S_ISVTX else None
 
 
-def at_fork(in_child: Callable[[], None]) -> None:
-    """Has `in_child` called in every child that this process forks from now on."""
-    os.register_at_fork(after_in_child=in_child)
+def _nothing() -> None:
+    pass
+
+
+def at_fork(
+    in_child: Callable[[], None], *, before: Callable[[], None] = _nothing, in_parent: Callable[[], None] = _nothing
+) -> None:
+    """Has functions called whenever this process forks: in the child, and in the parent before and after."""
+    os.register_at_fork(after_in_child=in_child, before=before, after_in_parent=in_parent)
+
+
+def give_back(descriptor: int, begin: int, end: int) -> bool:
+    """Gives the disk back what a part of a file takes, which holds zeros then; returns whether that could be done."""
+    call = _fallocate()
+    if call is None:
+        return False
+    return call(descriptor, _PUNCH_HOLE, ctypes.c_int64(begin), ctypes.c_int64(end - begin)) == 0
+
+
+_PUNCH_HOLE = 0x1 | 0x2
+"""`FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE` of Linux."""
+
+
+@functools.cache
+def _fallocate() -> Callable[..., int] | None:
+    with contextlib.suppress(OSError, AttributeError):
+        return ctypes.CDLL(None).fallocate64
+    return None
 
 
 def boot_id() -> str:

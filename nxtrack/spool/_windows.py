@@ -68,8 +68,21 @@ def marked(descriptor: int) -> bool | None:
     """Returns None."""
 
 
-def at_fork(in_child: Callable[[], None]) -> None:
-    """Does nothing: there is no fork."""
+def _nothing() -> None:
+    pass
+
+
+def at_fork(
+    in_child: Callable[[], None], *, before: Callable[[], None] = _nothing, in_parent: Callable[[], None] = _nothing
+) -> None:
+    """Does nothing: there are no forks."""
+    del in_child, before, in_parent
+
+
+def give_back(descriptor: int, begin: int, end: int) -> bool:
+    """Gives nothing back: that would take a file made for it."""
+    del descriptor, begin, end
+    return False
 
 
 def boot_id() -> str:

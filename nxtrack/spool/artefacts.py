@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from zlib import crc32
 
 import msgspec
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
-from nxtrack.spool import system
+from nxtrack.spool import captures, logfile, system
 from nxtrack.spool.layout import NO_FILE, open_file, reason
-from nxtrack.spool.records import Logged
+from nxtrack.spool.logtext import LogText, Part, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nxtrack.spool.layout import Layout
     from nxtrack.spool.reader import RunRecord
-    from nxtrack.spool.records import Artefact, Payload
+    from nxtrack.spool.records import Artefact, Logged, Payload, Start
 
 
 class Source:
@@ -31,13 +30,15 @@ class Source:
         size: How many bytes.
     """
 
-    __slots__ = ("_data", "_path", "_repair", "size")
+    __slots__ = ("_data", "_parts", "_path", "size")
 
-    def __init__(self, *, data: bytes = b"", path: str = "", size: int | None = None, repair: int = 0) -> None:
-        """Takes bytes, or the path of a file, how many bytes it gives, and how many of its own are made UTF-8 first."""
+    def __init__(
+        self, *, data: bytes = b"", path: str = "", size: int | None = None, parts: tuple[Part, ...] = ()
+    ) -> None:
+        """Takes bytes, or the path of a file, how many bytes it gives, and the parts that are made readable first."""
         self._data = data
         self._path = path
-        self._repair = repair
+        self._parts = parts
         self.size = len(data) if size is None else size
 
     def open(self) -> BinaryIO:
@@ -56,43 +57,12 @@ class Source:
             if error.errno in NO_FILE:
                 raise RunCorrupt(f"{name} is gone from the spool.") from error
             raise SpoolUnavailable(f"{name} cannot be opened: {reason(error)}.") from error
-        return io.BufferedReader(_Repaired(file, self._repair)) if self._repair else file
+        return io.BufferedReader(LogText(readable(file, self._parts), file.close)) if self._parts else file
 
     def read(self) -> bytes:
         """Returns all bytes."""
         with self.open() as file:
             return file.read(self.size)
-
-
-def _decoder() -> codecs.IncrementalDecoder:
-    return codecs.getincrementaldecoder("utf-8")("backslashreplace")
-
-
-class _Repaired(io.RawIOBase):
-    r"""The first bytes of a text file as UTF-8, whatever they are: those that are none are escaped, as in `\xff`."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._left = size
-        self._decoder = _decoder()
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while self._left and not self._rest:
-            chunk = self._file.read(min(1 << 16, self._left))
-            self._left = self._left - len(chunk) if chunk else 0
-            self._rest = memoryview(self._decoder.decode(chunk, final=not self._left).encode())
-        number = min(len(buffer), len(self._rest))
-        buffer[:number] = self._rest[:number]
-        self._rest = self._rest[number:]
-        return number
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _open_no_link(path: str, _flags: int) -> int:
@@ -113,39 +83,40 @@ def artefact(paths: Layout, run: RunRecord, kind: Artefact) -> Source | None:
     return _from_pieces(run) if kind == "output" else None
 
 
-def logged(paths: Layout, run_id: str) -> Logged | None:
+def logged(paths: Layout, start: Start) -> Logged | None:
     """Returns what a run's log holds now, or None when it has none.
 
     Raises:
         RunCorrupt: It is no file.
         SpoolUnavailable: It cannot be opened now.
     """
-    log = Source(path=paths.log(run_id))
-    if not os.path.lexists(paths.log(run_id)):
+    path = captures.path_of_log(paths, start)
+    if not os.path.lexists(path):
         return None
-    size = crc = 0
-    with log.open() as file:
-        for chunk in _chunks(file):
-            size, crc = size + len(chunk), crc32(chunk, crc)
-    return Logged(size=size, crc=crc) if size else None
+    with Source(path=path).open() as file:
+        return logfile.summary(file.fileno(), start.max_log)
 
 
 def _log(paths: Layout, run: RunRecord) -> Source | None:
-    run_id = run.start.id
-    known = run.logged or logged(paths, run_id)
+    start = run.start
+    known = run.logged or logged(paths, start)
     if known is None:
         return None
-    path = paths.log(run_id)
-    decoder = _decoder()
-    seen = checksum = length = 0
+    path = captures.path_of_log(paths, start)
+    parts: tuple[Part, ...] = (Part(0, known.size),)
+    if known.cut:
+        parts = Part(0, known.head, known.cut), Part(known.head + known.cut, known.size)
+    seen = checksum = 0
     with Source(path=path).open() as file:
-        for chunk in _chunks(file, known.size):
-            seen, checksum = seen + len(chunk), crc32(chunk, checksum)
-            length += len(decoder.decode(chunk, final=seen == known.size).encode())
-    if (seen, checksum) != (known.size, known.crc):
-        raise RunCorrupt(f"Run {run_id} is damaged: its log does not match its checksum.")
-    # The platform takes no text but UTF-8 ("Track runs", logs); what is none takes more bytes to show.
-    return Source(path=path, size=length, repair=known.size if length != known.size else 0)
+        for part in parts:
+            file.seek(part.begin)
+            for chunk in _chunks(file, part.end - part.begin):
+                seen, checksum = seen + len(chunk), crc32(chunk, checksum)
+        if (seen, checksum) != (known.size - known.cut, known.crc):
+            raise RunCorrupt(f"Run {start.id} is damaged: its log does not match its checksum.")
+        # The platform takes no text but UTF-8 ("Track runs", logs), and people none that overwrites itself.
+        length = sum(map(len, readable(file, parts)))
+    return Source(path=path, size=length, parts=parts)
 
 
 def _chunks(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import artefacts, frames, reader, system
 from nxtrack.spool.layout import NO_FILE, open_file, reason
+from nxtrack.spool.logfile import write_all
 from nxtrack.spool.records import Moment, Posting
-from nxtrack.spool.writer import append_whole, write_all
+from nxtrack.spool.writer import append_whole
 
 if TYPE_CHECKING:
     from nxtrack.spool.artefacts import Source

@@ -3,6 +3,7 @@
 <spool>/runs/<id>.<state>        a run: one append-only file of frames; its name carries its state
 <spool>/payloads/<id>.<what>     sidecars of a run: large payloads, and its log
 <spool>/quarantine/              what was damaged, as it was found
+<spool>/captures/<name>          what running processes write to their descriptors; see `captures`
 <spool>/lost                     how many runs could not be recorded
 <spool>/recovery.lock            held by who recovers
 <spool>/size, <spool>/reserve    see `room`
@@ -37,6 +38,7 @@ class Layout(NamedTuple):
     root: str
     runs: str
     payloads: str
+    captures: str
     quarantine: str
 
     def run(self, run_id: str, state: State) -> str:
@@ -46,6 +48,10 @@ class Layout(NamedTuple):
     def payload(self, name: str) -> str:
         """Returns the path of a sidecar."""
         return f"{self.payloads}{os.sep}{name}"
+
+    def capture(self, name: str) -> str:
+        """Returns the path of what a process writes to its descriptors."""
+        return f"{self.captures}{os.sep}{name}"
 
     @property
     def recovery_lock(self) -> str:
@@ -59,7 +65,7 @@ class Layout(NamedTuple):
 
 def layout(root: str) -> Layout:
     """Returns the paths of the spool in a folder."""
-    return Layout(root, *(os.path.join(root, name) for name in ("runs", "payloads", "quarantine")))  # noqa: PTH118
+    return Layout(root, *(os.path.join(root, name) for name in ("runs", "payloads", "captures", "quarantine")))  # noqa: PTH118
 
 
 def prepare(paths: Layout) -> None:

@@ -77,6 +77,9 @@ class Start(Record, tag="start"):
         monotonic: Seconds on the clock that only runs forward, when it began.
         source: What was tracked, such as `routing.solve`; for messages.
         unlocked: The file could not be locked, so that its lock is free says nothing about its process.
+        capture: What takes the run's log until it ends, when descriptors are captured.
+        errors: What takes descriptor 2, when that led elsewhere than descriptor 1.
+        max_log: Bytes that are kept of its log; None for all.
     """
 
     id: str
@@ -92,6 +95,9 @@ class Start(Record, tag="start"):
     description: str | None = None
     options: dict[str, str] = {}
     batch_experiment_id: str | None = None
+    capture: str | None = None
+    errors: str | None = None
+    max_log: int | None = None
 
 
 class Update(Record, tag="update"):
@@ -143,13 +149,21 @@ class Asset(Record, tag="asset"):
 
 
 class Logged(Record, tag="logged"):
-    """What the run's log held when the run ended: its first bytes, and their CRC-32.
+    """What the run's log held when the run ended: its first bytes, and the CRC-32 of what is kept of them.
 
     What stands behind them was written later, by a child process say.
+
+    Attributes:
+        size: Bytes that were written.
+        crc: Of the head and the tail.
+        head: Bytes of the head, when the middle of the log is left out.
+        cut: Bytes behind the head that are left out.
     """
 
     size: int
     crc: int
+    head: int = 0
+    cut: int = 0
 
 
 class End(Record, tag="end"):

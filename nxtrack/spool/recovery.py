@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nxtrack.errors import RunCorrupt, RunNewer, SpoolError, SpoolUnavailable
-from nxtrack.spool import artefacts, claims, frames, layout, owner, reader, system
+from nxtrack.spool import artefacts, captures, claims, frames, layout, owner, reader, system
 from nxtrack.spool.layout import STATES
+from nxtrack.spool.logfile import write_all
 from nxtrack.spool.store import LOCK_FILE
-from nxtrack.spool.writer import append_whole, write_all
+from nxtrack.spool.writer import append_whole
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,6 +69,7 @@ def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
     spool.check()
     names = layout.names(spool.paths, "active")
     if not names:
+        captures.sweep(spool.paths)
         return report
     with _alone(spool) as alone:
         for run_id, _ in names if alone else ():
@@ -164,8 +166,9 @@ def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None
 
 def _ending(spool: Spool, run: RunRecord, descriptor: int) -> bytes:
     """Returns what the process would have written last: how its run ended, and what its log holds."""
-    logged = artefacts.logged(spool.paths, run.start.id)
     end = spool.obituary(run, descriptor)
+    captures.adopt(spool.paths, run.start)
+    logged = artefacts.logged(spool.paths, run.start)
     ending, _ = frames.encode([end] if logged is None else [logged, end], run.checksum)
     return ending
 

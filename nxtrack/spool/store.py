@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from nxtrack.errors import RunCorrupt, RunNotFound, SpoolUnavailable
-from nxtrack.spool import artefacts, ids, layout, losses, owner, reader, room, system, writer
+from nxtrack.spool import artefacts, captures, ids, layout, losses, masks, owner, reader, room, system, writer
+from nxtrack.spool.captures import Captures
 from nxtrack.spool.layout import STATES, State
 from nxtrack.spool.records import End, Input
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
     from datetime import datetime
 
     from nxtrack.settings import Durability
     from nxtrack.spool.artefacts import Source
+    from nxtrack.spool.captures import Capture
     from nxtrack.spool.reader import RunRecord
     from nxtrack.spool.records import Artefact, Start
     from nxtrack.spool.writer import Content, RunWriter
@@ -95,6 +98,7 @@ class Spool:
     Attributes:
         root: The folder.
         room: How full it is.
+        captures: The files at hand that take what is written to descriptors.
     """
 
     def __init__(self, root: str) -> None:
@@ -102,6 +106,7 @@ class Spool:
         self.root = root
         self.paths = layout.layout(root)
         self.room = room.Room(self.paths)
+        self.captures = Captures(self.paths)
         self._prepared = False
 
     def begin(
@@ -110,8 +115,9 @@ class Spool:
         content: Content | None,
         durability: Durability,
         *,
-        max_log: int | None = None,
         max_spool: int | None = None,
+        capture: Capture | None = None,
+        patterns: tuple[re.Pattern[str], ...] = (),
     ) -> RunWriter:
         """Records that a run begins, with its input, before its solver is called.
 
@@ -119,20 +125,22 @@ class Spool:
             start: What is known of the run.
             content: Its input, or None when it has none.
             durability: What `RunWriter.finish` promises.
-            max_log: Bytes its log may take, or None for no limit.
             max_spool: Bytes that the spool may hold, or None for no limit.
+            capture: What takes its log until it ends; the start names it.
+            patterns: What is masked in the log if the process dies before `RunWriter.rewrite_log`.
 
         Raises:
             SpoolFull: It holds more than it may, and all of it waits for delivery.
             SpoolRefused: The spool is somebody else's, or others may write to it.
             SpoolUnavailable: It cannot be written; nothing of the run is left behind.
         """
-        if not self._prepared:
-            self.prepare()
+        self.prepared()
         if max_spool is not None:
             self.room.admit(max_spool)
+        if patterns:
+            self._keep_patterns(start.id, patterns)
         try:
-            return self._begin(start, content, durability, max_log)
+            return self._begin(start, content, durability, capture)
         except FileNotFoundError:
             # The folder was there and is gone: somebody cleaned up.
             self.prepare()
@@ -140,12 +148,15 @@ class Spool:
             if not self.room.relieve(error):
                 raise SpoolUnavailable(layout.reason(error)) from error
         try:
-            return self._begin(start, content, durability, max_log)
+            return self._begin(start, content, durability, capture)
         except OSError as error:
             raise SpoolUnavailable(layout.reason(error)) from error
 
-    def _begin(self, start: Start, content: Content | None, durability: Durability, max_log: int | None) -> RunWriter:
-        run = writer.RunWriter(self.paths, start.id, durability, max_log, told=self.room.wrote)
+    def _begin(
+        self, start: Start, content: Content | None, durability: Durability, capture: Capture | None
+    ) -> RunWriter:
+        paths, told = self.paths, self.room.wrote
+        run = writer.RunWriter(paths, start.id, durability, start.max_log, told=told, capture=capture)
         try:
             if not run.locked:
                 start = structs.replace(start, unlocked=True)
@@ -159,6 +170,22 @@ class Spool:
         if losses.remembered(self.root):
             losses.add(self.root, 0, create=True)
         return run
+
+    def _keep_patterns(self, run_id: str, patterns: tuple[re.Pattern[str], ...]) -> None:
+        try:
+            masks.keep(self.paths, run_id, patterns)
+        except OSError as error:
+            raise SpoolUnavailable(layout.reason(error)) from error
+
+    def prepared(self) -> None:
+        """Makes the spool's folders, unless this process did so before.
+
+        Raises:
+            SpoolRefused: The spool is somebody else's, or others may write to it.
+            SpoolUnavailable: It cannot be made.
+        """
+        if not self._prepared:
+            self.prepare()
 
     def prepare(self) -> None:
         """Makes the spool's folders.
@@ -293,7 +320,7 @@ class Spool:
         """
         written = os.fstat(descriptor).st_mtime
         with suppress(OSError):  # Not every run has a log.
-            written = max(written, os.stat(self.paths.log(run.start.id)).st_mtime)  # noqa: PTH116
+            written = max(written, os.stat(captures.path_of_log(self.paths, run.start)).st_mtime)  # noqa: PTH116
         began = run.start.at.timestamp()
         lasted = max(0.0, written - began)
         if run.start.monotonic and run.start.owner.boot == owner.this_process().boot:
@@ -358,6 +385,7 @@ def _prepare_process() -> None:
 
 def _forked() -> None:
     writer.detach_all()
+    captures.forget()
     losses.forget()
     room.forget()
 

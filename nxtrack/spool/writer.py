@@ -12,15 +12,16 @@ from zlib import crc32
 import msgspec
 
 from nxtrack.errors import SpoolUnavailable, SpoolUnsafe
-from nxtrack.spool import frames, system
+from nxtrack.spool import frames, masks, system
 from nxtrack.spool.layout import reason
+from nxtrack.spool.logfile import LogFile, write_all
 from nxtrack.spool.reader import read_all
-from nxtrack.spool.records import Logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nxtrack.settings import Durability
+    from nxtrack.spool.captures import Capture
     from nxtrack.spool.layout import Layout
     from nxtrack.spool.records import AnyRecord, Input, Output, Status
 
@@ -39,19 +40,6 @@ class Content(NamedTuple):
 
     data: bytes
     notes: tuple[str, ...] = ()
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`, in one call unless the system takes only a part.
-
-    Raises:
-        OSError: It could not be written whole.
-    """
-    written = os.write(descriptor, data)
-    if written < len(data):
-        rest = memoryview(data)[written:]
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
 
 
 def append_whole(descriptor: int, data: bytes) -> None:
@@ -83,7 +71,6 @@ class RunWriter:
         run_id: The run's id.
         detached: This process was forked from the run's own; nothing is written any more.
         locked: The file is locked; where that fails, only the process id tells whether the process lives.
-        log_cut: Why some of what was logged was left out; empty when nothing was.
     """
 
     __slots__ = (
@@ -95,14 +82,12 @@ class RunWriter:
         "_log",
         "_numbers",
         "_paths",
-        "_room",
         "_sidecars",
         "_told",
         "_waiting",
         "_written",
         "detached",
         "locked",
-        "log_cut",
         "run_id",
     )
 
@@ -112,25 +97,31 @@ class RunWriter:
         run_id: str,
         durability: Durability,
         max_log: int | None = None,
+        *,
         told: Callable[[int], None] = _nobody,
+        capture: Capture | None = None,
     ) -> None:
-        """Creates and locks the run's file; its log takes `max_log` bytes, or any number.
+        """Creates and locks the run's file.
 
-        `told` is called once, with the bytes that were written for the run, when it is let go.
+        Args:
+            paths: Where things stand in the spool.
+            run_id: The run's id.
+            durability: What `finish` promises.
+            max_log: Bytes that are kept of its log, or None for all.
+            told: Called once, with the bytes that were written for the run, when it is let go.
+            capture: What takes its log, and what the process's descriptors are written to, until the run ends.
 
         Raises:
             OSError: It cannot be created.
         """
         self.run_id = run_id
         self.detached = False
-        self.log_cut = ""
-        self._room = max_log
+        self._log = LogFile(paths.log(run_id), max_log, capture, self._create)
         self._paths = paths
         self._durability = durability
         # Any thread of the run may log or append while another ends it, and a closed descriptor's number may soon be a
         # file of the user's. Reentrant, as a signal handler may log while its own thread does.
         self._lock = threading.RLock()
-        self._log = -1
         self._checksum: int | None = 0
         self._waiting: list[AnyRecord] = []
         self._appending = False
@@ -209,22 +200,43 @@ class RunWriter:
             OSError: It cannot be written.
         """
         with self._lock:
-            if self._descriptor < 0:
-                return
-            if self._room is not None and not beyond:
-                if len(data) > self._room:
-                    data = data[: self._room]
-                    self.log_cut = "it reached the size that NXTRACK_MAX_LOG allows"
-                self._room -= len(data)
-            if not data:
-                return
-            try:
-                if self._log < 0:
-                    self._log = self._create(self._paths.log(self.run_id))
-                write_all(self._log, data)
-            except OSError as error:
-                self.log_cut = reason(error)
-                raise
+            if self._descriptor >= 0 and data:
+                self._log.append(data, beyond=beyond)
+
+    def foreign_log(self) -> bytes:
+        """Returns what others wrote to the run's log, by the process's descriptors, since this was last asked.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with self._lock:
+            return self._log.foreign()
+
+    def rewrite_log(self, change: Callable[[bytes], bytes]) -> None:
+        """Replaces the run's log by what a function makes of it, line by line.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        with self._lock:
+            if self._descriptor >= 0:
+                self._log.rewrite(change)
+                masks.drop(self._paths, self.run_id)
+
+    @property
+    def log_cut(self) -> str:
+        """Why some of what was logged was left out; empty when nothing was."""
+        return self._log.why_cut()
+
+    @property
+    def log_is_empty(self) -> bool:
+        """Whether nothing is known to have been written to the log."""
+        return self._log.is_empty
+
+    @property
+    def log_is_full(self) -> bool:
+        """Whether the log takes nothing more, as the disk cannot take the middle of it back."""
+        return self._log.is_full
 
     def finish(self, *records: AnyRecord) -> None:
         """Writes the last frames and hands the run over to delivery.
@@ -240,9 +252,11 @@ class RunWriter:
         with self._lock:
             if self._descriptor < 0:
                 return
-            self.append(*self._logged(), *records)
+            logged = self._log.logged()
+            self.append(*(() if logged is None else (logged,)), *records)
             paths, durable = self._paths, self._durability == "power"
             try:
+                self._written += self._log.settle()
                 if durable:
                     self._sync()
                 descriptor, self._descriptor = self._descriptor, -1
@@ -267,15 +281,14 @@ class RunWriter:
         """Lets go of the run; unless it is finished, recovery takes it for one whose process died."""
         _live.pop(id(self), None)
         with self._lock:
-            descriptors = self._log, self._descriptor
-            self._log = self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
             written, self._written = self._written, 0
+            self._log.close()
         if written:
             self._told(written)
-        for descriptor in descriptors:
-            if descriptor >= 0:
-                with suppress(OSError):  # It is closed even then; what must not be lost was fsynced.
-                    os.close(descriptor)
+        if descriptor >= 0:
+            with suppress(OSError):  # It is closed even then; what must not be lost was fsynced.
+                os.close(descriptor)
 
     def abandon(self, status: Status) -> bool:
         """Lets go of a run that ended, when its end cannot be written down.
@@ -325,20 +338,6 @@ class RunWriter:
         self._sidecars.append(name)
         self._written += len(data)
 
-    def _logged(self) -> tuple[Logged, ...]:
-        """Returns what the log holds. It is read again, as what signal handlers log may stand in any order."""
-        size = crc = 0
-        if self._log < 0:
-            return ()
-        try:
-            os.lseek(self._log, 0, os.SEEK_SET)
-            while chunk := os.read(self._log, 1 << 20):
-                size, crc = size + len(chunk), crc32(chunk, crc)
-        except OSError:
-            return ()  # A log without a checksum is better than none.
-        self._written += size
-        return (Logged(size=size, crc=crc),) if size else ()
-
     def _sync(self) -> None:
         for name in self._sidecars:
             descriptor = os.open(self._paths.payload(name), system.READ)
@@ -346,9 +345,7 @@ class RunWriter:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        if self._log >= 0:
-            os.fsync(self._log)
-        if self._sidecars or self._log >= 0:
+        if self._log.sync() or self._sidecars:
             system.sync_folder(self._paths.payloads)
         os.fsync(self._descriptor)
 

@@ -26,6 +26,7 @@ else:
 
 
 _DESCRIPTORS: Any = (classmethod, staticmethod)
+_INTERLEAVED: Any = (calls.coroutine, calls.async_generator)
 
 
 class Tracked:
@@ -67,7 +68,8 @@ class Tracked:
 
     def _recording(self, instance: Any, args: Any, kwargs: Any) -> Recording:
         bind = functools.partial(self._binder.bind, args, kwargs, bound=instance is not None)
-        return Recording(self.plan, self._source, bind, self)
+        interleaved = self._run in _INTERLEAVED
+        return Recording(self.plan, self._source, bind, self, interleaved=interleaved)
 
 
 def source_of(function: Any) -> str:

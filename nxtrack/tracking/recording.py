@@ -12,10 +12,10 @@ import msgspec
 
 from nxtrack import settings
 from nxtrack.errors import SpoolUnsafe
-from nxtrack.spool import ids, owner, system
+from nxtrack.spool import ids, masks, owner, system
 from nxtrack.spool.records import End, Output, Start, now
 from nxtrack.spool.store import spool
-from nxtrack.tracking import ready, state, streams, values
+from nxtrack.tracking import descriptors, ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
 from nxtrack.tracking.run import Run, content_of, option_texts, shown, utf8
 from nxtrack.tracking.state import UNSET, RunState
@@ -23,10 +23,11 @@ from nxtrack.tracking.state import UNSET, RunState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nxtrack.settings import Settings
+    from nxtrack.settings import Settings, Stream
     from nxtrack.spool.records import Input
     from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import Content, RunWriter
+    from nxtrack.tracking.descriptors import Channel
     from nxtrack.tracking.plan import Plan
 
 MAX_ERROR = 4096
@@ -41,10 +42,29 @@ class Recording:
     at any moment, so whoever calls `begin` calls `end` when that, the code, or a first `end` raises.
     """
 
-    __slots__ = ("_bind", "_notes", "_outer", "_plan", "_run", "_settings", "_spool", "_start_ns", "_state", "source")
+    __slots__ = (
+        "_bind",
+        "_channel",
+        "_interleaved",
+        "_notes",
+        "_outer",
+        "_plan",
+        "_run",
+        "_settings",
+        "_spool",
+        "_start_ns",
+        "_state",
+        "source",
+    )
 
     def __init__(
-        self, plan: Plan, source: str, bind: Callable[[], tuple[Any, dict[str, Any]]], key: object = None
+        self,
+        plan: Plan,
+        source: str,
+        bind: Callable[[], tuple[Any, dict[str, Any]]],
+        key: object = None,
+        *,
+        interleaved: bool = False,
     ) -> None:
         """Prepares a run.
 
@@ -53,6 +73,7 @@ class Recording:
             source: What it is called in messages.
             bind: Gives its input and its options.
             key: Whose calls are part of it; None for a with-block.
+            interleaved: Its code takes turns with others, as coroutines do.
         """
         self.source = source
         self._bind = bind
@@ -60,6 +81,8 @@ class Recording:
         self._settings: Settings
         self._spool: Spool | None = None
         self._notes: list[str] = []
+        self._channel: Channel | None = None
+        self._interleaved = interleaved
         self._start_ns = time.monotonic_ns()
         self._outer = state.current()
         self._state = RunState(ids.new_id(), plan.redaction, self._outer, key)
@@ -96,6 +119,9 @@ class Recording:
         _prepare_process()
         self._tell_begun()
         self._spool = spool(settings.spool_dir(self._settings))
+        self._spool.prepared()
+        self._open_channel()
+        channel = self._channel
         start = Start(
             id=run.run_id,
             at=now(),
@@ -108,15 +134,22 @@ class Recording:
             description=shown(plan.description, plan.redaction),
             options=option_texts(run.options, plan.redaction),
             batch_experiment_id=plan.batch_experiment_id,
+            max_log=self._settings.max_log,
+            capture=None if channel is None else channel.capture.name,
+            errors=None if channel is None or channel.errors is None else channel.errors.name,
         )
         chosen = self._settings
         run.writer = self._spool.begin(
-            start, self._input(run_input), chosen.durability, max_log=chosen.max_log, max_spool=chosen.max_spool
+            start,
+            self._input(run_input),
+            chosen.durability,
+            max_spool=chosen.max_spool,
+            capture=None if channel is None else channel.capture,
+            patterns=() if channel is None else plan.redaction.patterns,
         )
-        capture = plan.capture or self._settings.capture
-        if capture == "fd":
-            warn_once("fd", "nxtrack cannot capture descriptors yet, so logs hold what Python prints and no more.")
-        if capture != "off":
+        if channel is not None:
+            channel.writer = run.writer
+        if (plan.capture or chosen.capture) != "off":
             self._capture_streams(run.writer)
 
     def _input(self, value: Any) -> Content | None:
@@ -129,20 +162,37 @@ class Recording:
             self._leave_out("input", fault)
             return None
 
+    @property
+    def _streams(self) -> tuple[Stream, ...]:
+        return self._settings.streams if self._plan.streams is None else self._plan.streams
+
+    @absorbed
+    def _open_channel(self) -> None:
+        """Sees whether the run's log shall hold what is written past Python's streams as well."""
+        descriptors.announce(self._state)
+        wanted = self._plan.capture or self._settings.capture
+        if wanted in {"off", "sys"} or (wanted == "auto" and self._interleaved):
+            return
+        assert self._spool is not None
+        self._channel = descriptors.open_channel(self._spool, self._state, self._streams, insisted=wanted == "fd")
+
     @absorbed
     def _capture_streams(self, writer: RunWriter) -> None:
-        chosen = self._settings.streams if self._plan.streams is None else self._plan.streams
         # The sink is known to the whole process, and so must not know the run: it would keep its input alive.
         self._state.printed = log = state.Log(writer, self._plan.redaction)
-        self._state.sink = sink = streams.Sink(chosen, functools.partial(_write_log, log))
+        self._state.sink = sink = streams.Sink(self._streams, functools.partial(_write_log, log))
         streams.start(sink)
 
     def resume(self) -> None:
         """Makes the run the current one, as its code is about to go on."""
         self._outer = state.become(self._state)
+        if self._channel is not None and self._channel.writer is not None:
+            descriptors.enter(self._channel)
 
     def suspend(self) -> None:
         """Makes the run that was current before the current one again, unless another already is."""
+        if self._channel is not None:
+            descriptors.leave(self._channel)
         before = state.become(self._outer)
         if before is not self._state:
             state.become(before)
@@ -169,6 +219,12 @@ class Recording:
             raise
         finally:
             run.public = run.sink = None
+            self._close_channel()
+
+    def _close_channel(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None and self._spool is not None:
+            descriptors.finish(self._spool, channel)
 
     def _end(self, error: BaseException | None, result: Any, duration_ms: int) -> None:
         run = self._state
@@ -192,7 +248,10 @@ class Recording:
             self._leave_out("output", fault)
         if writer.log_cut:
             self._notes.append(f"The log is not whole: {writer.log_cut}.")
-        if sink is not None and sink.shared:
+        channel = self._channel
+        if channel is not None:
+            self._notes += channel.notes
+        if (sink is not None and sink.shared) or (channel is not None and channel.shared):
             self._notes.append(streams.SHARED_NOTE)
         end = End(
             status=run.status,
@@ -252,6 +311,9 @@ class Recording:
         """Writes what still waits for the end of its line, then the traceback of what made the run fail."""
         if self._state.printed is not None:
             self._state.printed.end()
+        channel, patterns = self._channel, self._plan.redaction.patterns
+        if channel is not None and channel.writer is not None and patterns:
+            channel.writer.rewrite_log(masks.masking(patterns))  # What came by descriptors could not be masked before.
         if error is None:
             return
         trace = error.__traceback__
@@ -348,6 +410,7 @@ def _current_sink() -> streams.Sink | None:
 def _prepare_process() -> None:
     # Not at import: a program that tracks nothing shall not carry our handlers.
     streams.attribute_by(_current_sink)
+    descriptors.prepare()
     system.at_fork(_forked)
 
 

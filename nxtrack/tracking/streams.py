@@ -62,7 +62,18 @@ def _nobody() -> Sink | None:
     return None
 
 
+def _nothing() -> None:
+    pass
+
+
 _current_sink: Callable[[], Sink | None] = _nobody
+_show_first: Callable[[], None] = _nothing
+
+
+def show_first(show: Callable[[], None]) -> None:
+    """Sets what is called before something is printed, so that what was written before is shown before."""
+    global _show_first  # noqa: PLW0603
+    _show_first = show
 
 
 def attribute_by(current_sink: Callable[[], Sink | None]) -> None:
@@ -85,6 +96,35 @@ def _copy(stream: str, data: bytes) -> None:
         sink.write(data)
 
 
+def through(stream: str, write: Callable[[Any], Any], data: Any) -> Any:
+    """Copies what is text or bytes to the run that prints it, unless that was done already; then writes it.
+
+    Args:
+        stream: What it is printed to.
+        write: Writes it there.
+        data: Whatever the program gave.
+    """
+    if _inside.value:
+        return write(data)
+    _show_first()
+    if isinstance(data, str):
+        _copy(stream, str.encode(data, "utf-8", "backslashreplace"))
+    elif isinstance(data, _BINARY):
+        _copy(stream, bytes(data))
+    _inside.value = True
+    try:
+        return write(data)
+    finally:
+        _inside.value = False
+
+
+def behind(stream: Any) -> Any:
+    """Returns the stream behind a proxy of ours, or the stream itself."""
+    while type(stream) is StreamProxy:
+        stream = stream.__wrapped__
+    return stream
+
+
 class _Proxy(ObjectProxy):
     """A stream, but for what is written to it, of which a copy goes to the run's log first."""
 
@@ -94,17 +134,7 @@ class _Proxy(ObjectProxy):
 
     def write(self, data: Any) -> Any:
         """Copies what is text or bytes, then writes it where it went before."""
-        if _inside.value:
-            return self.__wrapped__.write(data)
-        if isinstance(data, str):
-            _copy(self._self_name, str.encode(data, "utf-8", "backslashreplace"))
-        elif isinstance(data, _BINARY):
-            _copy(self._self_name, bytes(data))
-        _inside.value = True
-        try:
-            return self.__wrapped__.write(data)
-        finally:
-            _inside.value = False
+        return through(self._self_name, self.__wrapped__.write, data)
 
     def writelines(self, lines: Iterable[Any]) -> None:
         """Writes each line, as the stream itself would."""

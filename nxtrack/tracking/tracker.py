@@ -23,6 +23,9 @@ __all__ = ["Tracker", "tracked_function"]
 Function = TypeVar("Function", bound="Callable[..., Any] | classmethod[Any, ..., Any] | staticmethod[..., Any]")
 
 
+_INTERLEAVED = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
+
 class Tracker:
     """What `track(...)` gives: call it with a function to decorate it, or enter it as a with-block."""
 
@@ -53,7 +56,10 @@ class Tracker:
             raise TypeError("options of a with-block takes values by name, such as {'time_limit': 10}")
         frame = _frame_around()
         recording = Recording(
-            self._plan, _source(frame), lambda: (self._arguments.get("input", UNSET), dict(options or {}))
+            self._plan,
+            _source(frame),
+            lambda: (self._arguments.get("input", UNSET), dict(options or {})),
+            interleaved=bool(frame.f_code.co_flags & _INTERLEAVED),
         )
         entry = _place(frame), threading.get_ident(), recording
         try:
@@ -68,16 +74,17 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends the run: by its exception, if one leaves the block, which goes on as it was."""
-        frame = _frame_around()
-        recording = self._innermost(_place(frame))
-        if recording is None:
-            return
-        # A generator whose consumer has seen enough ends well; a coroutine that is given up does not.
-        enough = isinstance(error, GeneratorExit) and not frame.f_code.co_flags & inspect.CO_COROUTINE
+        frame, recording = _frame_around(), None
         try:
-            recording.end(None if enough else error)
+            recording = self._innermost(_place(frame))
+            if recording is not None:
+                # A generator whose consumer has seen enough ends well; a coroutine that is given up does not.
+                enough = isinstance(error, GeneratorExit) and not frame.f_code.co_flags & inspect.CO_COROUTINE
+                recording.end(None if enough else error)
         except BaseException as interruption:  # Ctrl-C before it had begun to end.
-            recording.end(interruption)
+            recording = recording or self._innermost(_place(frame))
+            if recording is not None:
+                recording.end(interruption)
             raise
 
     def _innermost(self, place: tuple[int, CodeType]) -> Recording | None:

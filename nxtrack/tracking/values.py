@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, cast
 
 import msgspec
 
+from nxtrack.spool.masks import MASK
 from nxtrack.tracking import hooks
 from nxtrack.tracking.notes import Notes, bounded, summary, type_name
 from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite, distinct
@@ -31,8 +32,6 @@ __all__ = ["Encoded", "Redaction", "RedactionSpec", "as_output", "encode", "reda
 
 _Function: TypeAlias = Callable[[object], object]
 RedactionSpec: TypeAlias = "str | re.Pattern[str] | _Function"
-
-MASK: Final = "***"
 
 # msgspec recurses in C, up to Python's recursion limit and with up to 400 bytes of stack a level. With a limit so high
 # that the usual stack of 8 MB might not do, the careful walk is taken. Python 3.12 and later limit C by itself.

@@ -495,7 +495,7 @@ def test_what_the_system_takes_in_parts_is_written_whole():
 
 def test_a_full_log_takes_nothing_but_what_goes_beyond(store):
     start = Start(id=ids.new_id(), at=now(), owner=owner.this_process())
-    run = store.begin(start, None, "process", max_log=10)
+    run = store.begin(structs.replace(start, max_log=10), None, "process")
     run.log(b"12345678")
     assert run.log_cut == ""
     run.log(b"90abc")

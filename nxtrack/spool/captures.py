@@ -1,0 +1,251 @@
+"""Owns the files that take what a process writes to its descriptors; one is a run's log from before the run begins.
+
+A run that is silent gives its file back for the next one, as making a file costs more than all else of a short run.
+The run's start names the file, so that what a killed process wrote is found.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nxtrack.spool import ids, masks, system
+
+if TYPE_CHECKING:
+    from nxtrack.spool.layout import Layout
+    from nxtrack.spool.records import Start
+
+_ORPHAN_SECONDS = 60.0
+_CHUNK = 1 << 16
+_MOST_AT_HAND = 4
+
+
+class Capture:
+    """One such file.
+
+    Attributes:
+        name: What it is called in the spool.
+        place: What tells it from other files, as `fstat` does: its device and inode.
+        descriptor: For our own use.
+        shared: For the process's descriptors and its children; locked, so that its last user can be waited for.
+    """
+
+    __slots__ = ("_path", "_seen", "descriptor", "name", "place", "shared")
+
+    def __init__(self, paths: Layout) -> None:
+        """Makes the file.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self.name = ids.new_id()
+        self._path = paths.capture(self.name)
+        self._seen = 0
+        try:
+            self.descriptor = os.open(self._path, system.CREATE, 0o600)
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(paths.captures, 0o700)  # noqa: PTH102
+            self.descriptor = os.open(self._path, system.CREATE, 0o600)
+        self.shared = -1
+        try:
+            self.shared = os.open(self._path, system.READ_APPEND)
+            found = os.fstat(self.shared)
+            self.place = found.st_dev, found.st_ino
+            with suppress(OSError):  # A file system without locks: it counts as unused sooner, and no more.
+                system.try_lock(self.shared)
+        except BaseException:
+            self.remove()
+            raise
+
+    def is_clean(self) -> bool:
+        """Says whether nothing was written to it, and it still has its name."""
+        if self.descriptor < 0:
+            return False
+        found = os.fstat(self.descriptor)
+        return not found.st_size and found.st_nlink == 1
+
+    def unseen(self) -> bytes:
+        """Returns what was written to it since it was last asked, or some of it."""
+        if os.fstat(self.descriptor).st_size <= self._seen:
+            return b""
+        os.lseek(self.descriptor, self._seen, os.SEEK_SET)
+        data = os.read(self.descriptor, _CHUNK)
+        self._seen += len(data)
+        return data
+
+    def moved(self, size: int) -> None:
+        """Overwrites the last `size` bytes that were seen with zeros: they stand elsewhere now.
+
+        Raises:
+            OSError: They cannot be.
+        """
+        target = os.open(self._path, os.O_WRONLY)
+        try:
+            os.lseek(target, self._seen - size, os.SEEK_SET)
+            os.write(target, b"\0" * size)
+        finally:
+            os.close(target)
+
+    def rename(self, path: str) -> None:
+        """Gives the file its name as a run's log.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        os.rename(self._path, path)  # noqa: PTH104
+        self._path = path
+
+    def skip(self) -> None:
+        """Takes all that is written so far as seen."""
+        self._seen = os.fstat(self.descriptor).st_size
+
+    def is_in_use(self) -> bool:
+        """Says whether a child process still has it, once `let_go` was called; when not, it is of no more use."""
+        with suppress(OSError):
+            return not system.try_lock(self.descriptor)
+        return False
+
+    def let_go(self) -> None:
+        """Closes what was for the process's descriptors."""
+        shared, self.shared = self.shared, -1
+        if shared >= 0:
+            with suppress(OSError):
+                os.close(shared)
+
+    def close(self) -> None:
+        """Closes the file, and leaves it where it is."""
+        self.let_go()
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):
+                os.close(descriptor)
+
+    def remove(self) -> None:
+        """Closes the file and removes it."""
+        self.close()
+        with suppress(OSError):
+            os.unlink(self._path)  # noqa: PTH108
+
+
+class Captures:
+    """The files of this kind that one process has at hand."""
+
+    def __init__(self, paths: Layout) -> None:
+        """Makes none yet."""
+        self._paths = paths
+        self._free: list[Capture] = []
+
+    def take(self) -> Capture:
+        """Returns an empty file.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        if self not in _at_hand:
+            if not _at_hand:
+                atexit.register(_clear)
+            _at_hand.append(self)
+        while self._free:
+            capture = self._free.pop()
+            if capture.is_clean():
+                return capture
+            capture.remove()
+        return Capture(self._paths)
+
+    def give_back(self, capture: Capture) -> None:
+        """Keeps a file that nothing was written to for the next run."""
+        if len(self._free) < _MOST_AT_HAND:
+            self._free.append(capture)
+        else:
+            capture.remove()
+
+    def clear(self) -> None:
+        """Removes what is at hand, as the process ends."""
+        while self._free:
+            self._free.pop().remove()
+
+    def forget(self) -> None:
+        """Closes what is at hand, in a forked child: the files are its parent's."""
+        while self._free:
+            self._free.pop().close()
+
+
+_at_hand: list[Captures] = []
+
+
+def forget() -> None:
+    """Lets a forked child start with no files at hand."""
+    for captures in _at_hand:
+        captures.forget()
+
+
+def _clear() -> None:
+    for captures in _at_hand:
+        captures.clear()
+
+
+def path_of_log(paths: Layout, start: Start) -> str:
+    """Returns where a run's log stands: before the run ended, that may be what captured it."""
+    path = paths.log(start.id)
+    if start.capture and not os.path.lexists(path) and os.path.basename(start.capture) == start.capture:  # noqa: PTH119
+        return paths.capture(start.capture)
+    return path
+
+
+def adopt(paths: Layout, start: Start) -> None:
+    """Makes what a killed process wrote to its descriptors the log of its run.
+
+    Raises:
+        OSError: It cannot be done now.
+    """
+    path, captured = paths.log(start.id), path_of_log(paths, start)
+    if captured != path:
+        with suppress(FileNotFoundError):
+            if os.lstat(captured).st_size:
+                os.rename(captured, path)  # noqa: PTH104
+            else:
+                os.unlink(captured)  # noqa: PTH108
+    if start.errors and os.path.basename(start.errors) == start.errors:  # noqa: PTH119
+        _append_errors(paths, start, path)
+    masks.apply(paths, start.id, start.max_log)
+
+
+def _append_errors(paths: Layout, start: Start, path: str) -> None:
+    """Appends what was written to stderr and had not been moved to the log yet: all behind the leading zeros."""
+    assert start.errors is not None
+    source = paths.capture(start.errors)
+    try:
+        descriptor = os.open(source, system.READ)
+    except OSError:
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        # Of what is moved at once, some may have been and its zeros not written: that twice is better than not at all.
+        rest = file.read().lstrip(b"\0")
+    if rest:
+        target = os.open(path, system.READ_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(target, rest)
+        finally:
+            os.close(target)
+    with suppress(FileNotFoundError):
+        os.unlink(source)  # noqa: PTH108
+
+
+def sweep(paths: Layout) -> None:
+    """Removes files that dead processes left behind. Only for when no run of a dead process waits for recovery."""
+    now = time.time()
+    with suppress(OSError):
+        for name in os.listdir(paths.captures):  # noqa: PTH208
+            path = paths.capture(name)
+            if 0 <= now - os.lstat(path).st_mtime < _ORPHAN_SECONDS:
+                continue
+            descriptor = os.open(path, system.READ_APPEND)
+            try:
+                if system.try_lock(descriptor):
+                    os.unlink(path)  # noqa: PTH108
+            finally:
+                os.close(descriptor)

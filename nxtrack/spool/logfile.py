@@ -1,0 +1,307 @@
+"""Owns a run's log while its process lives: what the run appends, what others write to it, and how large it may be.
+
+Of a log that outgrows its bound the head and the tail are kept; what lies between is given back to the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from nxtrack.spool import system
+from nxtrack.spool.layout import reason
+from nxtrack.spool.records import Logged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nxtrack.spool.captures import Capture
+
+_CHUNK = 1 << 16
+_STEP = 1 << 20
+"""Bytes between head and tail that are given back at once."""
+_NEAR = 4096
+"""Bytes within which the end of a line is looked for where a log is cut."""
+
+
+def kept(size: int, most: int | None, beyond: int = 0) -> tuple[int, int]:
+    """Returns what is kept of a log.
+
+    Args:
+        size: Its bytes.
+        most: How many may be kept; None for all.
+        beyond: Bytes at its end that are kept besides.
+
+    Returns:
+        Bytes of its head, and of its tail.
+    """
+    if most is None or size - beyond <= most:
+        return size, 0
+    head = most // 2
+    return head, most - head + beyond
+
+
+class LogFile:
+    """The log of one run. Its user sees to it that only one thread calls it at a time.
+
+    Attributes:
+        cut: Why some of what was logged was left out, apart from its bound; empty when nothing was.
+        is_full: It takes nothing more, as the disk cannot take the middle of it back.
+        capture: The file that also takes what is written to the process's descriptors, if it is one.
+    """
+
+    __slots__ = (
+        "_beyond",
+        "_create",
+        "_descriptor",
+        "_freed",
+        "_most",
+        "_own",
+        "_path",
+        "_seen",
+        "_size",
+        "capture",
+        "cut",
+        "is_full",
+    )
+
+    def __init__(self, path: str, most: int | None, capture: Capture | None, create: Callable[[str], int]) -> None:
+        """Makes no file yet.
+
+        Args:
+            path: Where it shall stand when the run has ended.
+            most: Bytes that are kept of it, or None for all.
+            capture: The file that takes its text until then.
+            create: Makes a file.
+        """
+        self.cut = ""
+        self.capture = capture
+        self._path = path
+        self._most = most
+        self._create = create
+        self._descriptor = -1 if capture is None else capture.descriptor
+        self._size = self._freed = self._seen = self._beyond = 0
+        self.is_full = False
+        self._own: deque[tuple[int, int]] = deque()
+
+    def append(self, data: bytes, *, beyond: bool = False) -> None:
+        """Appends text; what is written survives the death of the process.
+
+        Args:
+            data: The text.
+            beyond: Keep it whatever the bound: it is what the log ends with.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self.is_full and not beyond:
+            return
+        try:
+            if self._descriptor < 0:
+                self._descriptor = self._create(self._path)
+            write_all(self._descriptor, data)
+            if beyond:
+                self._beyond += len(data)
+            if self.capture is None:
+                self._size += len(data)
+            else:
+                self._size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+                self._own.append((self._size - len(data), self._size))
+        except OSError as error:
+            self.cut = reason(error)
+            raise
+        if self._most is not None and self._size > self._most:
+            self._give_back(self._most)
+
+    def foreign(self) -> bytes:
+        """Returns what others wrote since it was last asked, or some of it.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if self._descriptor < 0:
+            return b""
+        self._size = size = os.fstat(self._descriptor).st_size
+        if self._most is not None and size > self._most:
+            self._give_back(self._most)
+        own = self._own
+        while self._seen < size:
+            if own and own[0][0] <= self._seen:
+                self._seen = max(self._seen, own.popleft()[1])
+                continue
+            end = min(size, own[0][0] if own else size, self._seen + _CHUNK)
+            os.lseek(self._descriptor, self._seen, os.SEEK_SET)
+            data = os.read(self._descriptor, end - self._seen)
+            self._seen += len(data)
+            return data
+        return b""
+
+    def _give_back(self, most: int) -> None:
+        """Gives the middle of what is too long back to the disk; where that cannot be done, the log ends here."""
+        head, tail = kept(self._size, most, self._beyond)
+        begin, end = max(head, self._freed), self._size - tail
+        if self.capture is not None:
+            end = min(end, self._seen)  # What nobody has been shown yet is needed once more.
+        if end - begin < max(_STEP, most // 4):
+            return
+        if system.give_back(self._descriptor, begin, end):
+            self._freed = end
+        else:
+            self.is_full = True
+
+    def logged(self) -> Logged | None:
+        """Returns what the log holds, read again: others, and signal handlers, may have written in any order."""
+        if self._descriptor < 0 or not self._size:
+            return None
+        with suppress(OSError):  # A log without a checksum is better than none.
+            return summary(self._descriptor, self._most, self._beyond)
+        return None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known to have been written to it."""
+        return not self._size
+
+    def why_cut(self) -> str:
+        """Returns why some of what was logged was left out; empty when nothing was."""
+        if not self.cut and self._most is not None and self._size - self._beyond > self._most:
+            return "it is longer than NXTRACK_MAX_LOG allows"
+        return self.cut
+
+    def settle(self) -> int:
+        """Gives the log its name, now that the run has ended; returns how many bytes it has.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        if self.capture is not None and self._size:
+            self.capture.rename(self._path)
+        return self._size
+
+    def sync(self) -> bool:
+        """Makes the log survive a power cut; says whether there is one.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._descriptor < 0 or not self._size:
+            return False
+        os.fsync(self._descriptor)
+        return True
+
+    def rewrite(self, change: Callable[[bytes], bytes]) -> None:
+        """Replaces the log by what a function makes of it, line by line.
+
+        Raises:
+            OSError: It cannot be written; what there was of it is gone then.
+        """
+        old, capture = self._descriptor, self.capture
+        if old < 0:
+            return
+        most, beyond = self._most, self._beyond
+        self.capture, self._descriptor = None, -1
+        self._size = self._freed = self._beyond = 0
+        self._most = None  # It is within its bound now.
+        try:
+            if capture is None:
+                os.unlink(self._path)  # noqa: PTH108
+            for lines in lines_of(old, most, beyond):
+                self.append(change(lines))
+        finally:
+            if capture is not None:
+                capture.remove()
+            else:
+                os.close(old)
+
+    def close(self) -> None:
+        """Closes the file; a capture is its owner's to close."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0 and self.capture is None:
+            with suppress(OSError):  # It is closed even then; what must not be lost was fsynced.
+                os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of `data`, in one call unless the system takes only a part.
+
+    Raises:
+        OSError: It could not be written whole.
+    """
+    written = os.write(descriptor, data)
+    if written < len(data):
+        rest = memoryview(data)[written:]
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+
+def summary(descriptor: int, most: int | None, beyond: int = 0) -> Logged | None:
+    """Returns what an open log holds, or None when that is nothing; see `kept`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return None
+    head, tail = kept(size, most, beyond)
+    if not tail:
+        return Logged(size=size, crc=_checksum(descriptor, [(0, size)]))
+    head = _line_end(descriptor, max(0, head - _NEAR), head) or head
+    begin = _line_end(descriptor, size - tail, min(size, size - tail + _NEAR)) or size - tail
+    return Logged(size=size, crc=_checksum(descriptor, [(0, head), (begin, size)]), head=head, cut=begin - head)
+
+
+def _line_end(descriptor: int, begin: int, end: int) -> int:
+    """Returns where the last line ends that ends between two places, or 0."""
+    os.lseek(descriptor, begin, os.SEEK_SET)
+    place = os.read(descriptor, end - begin).rfind(b"\n")
+    return begin + place + 1 if place >= 0 else 0
+
+
+def _checksum(descriptor: int, parts: list[tuple[int, int]]) -> int:
+    crc = 0
+    for begin, end in parts:
+        os.lseek(descriptor, begin, os.SEEK_SET)
+        left = end - begin
+        while left and (chunk := os.read(descriptor, min(left, 1 << 20))):
+            left, crc = left - len(chunk), crc32(chunk, crc)
+    return crc
+
+
+def lines_of(descriptor: int, most: int | None, beyond: int = 0) -> Iterator[bytes]:
+    """Yields what is kept of an open log in pieces of whole lines; see `kept`.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    found = summary(descriptor, most, beyond)
+    if found is None:
+        return
+    parts = [(0, found.head), (found.head + found.cut, found.size)] if found.cut else [(0, found.size)]
+    rest = b""
+    for begin, end in parts:
+        place = begin
+        while place < end:
+            os.lseek(descriptor, place, os.SEEK_SET)
+            chunk = os.read(descriptor, min(_CHUNK, end - place))
+            if not chunk:
+                break
+            place += len(chunk)
+            text = rest + chunk
+            whole = len(text) if len(text) > _STEP else text.rfind(b"\n") + 1
+            rest = text[whole:]
+            if whole:
+                yield text[:whole]
+        if end == found.head:
+            yield rest + left_out(found.cut)
+            rest = b""
+    if rest:
+        yield rest
+
+
+def left_out(size: int) -> bytes:
+    """Returns the line that stands where a log was cut."""
+    return f"[nxtrack: {size:,} bytes of the log are left out here]\n".encode()
