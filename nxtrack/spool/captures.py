@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nxtrack.spool import ids, masks, system
+from nxtrack.spool.layout import create
 
 if TYPE_CHECKING:
     from nxtrack.spool.layout import Layout
@@ -44,12 +45,7 @@ class Capture:
         self.name = ids.new_id()
         self._path = paths.capture(self.name)
         self._seen = 0
-        try:
-            self.descriptor = os.open(self._path, system.CREATE, 0o600)
-        except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(paths.captures, 0o700)  # noqa: PTH102
-            self.descriptor = os.open(self._path, system.CREATE, 0o600)
+        self.descriptor = create(self._path)
         self.shared = -1
         try:
             self.shared = os.open(self._path, system.READ_APPEND)

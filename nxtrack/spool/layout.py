@@ -14,10 +14,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import Literal, NamedTuple, get_args
 
 from nxtrack.errors import SpoolUnavailable
-from nxtrack.spool import ids
+from nxtrack.spool import ids, system
 from nxtrack.spool.system import check_private
 
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
@@ -85,6 +86,20 @@ def prepare(paths: Layout) -> None:
                 check_private(folder)
     except OSError as error:
         raise SpoolUnavailable(f"The spool {paths.root} cannot be used: {reason(error)}.") from error
+
+
+def create(path: str) -> int:
+    """Makes a file of the spool; its folder was there when the spool was made, and is made again if it is gone.
+
+    Raises:
+        OSError: It cannot be made, or is there already.
+    """
+    try:
+        return os.open(path, system.CREATE, 0o600)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(os.path.dirname(path), 0o700)  # noqa: PTH102, PTH120
+        return os.open(path, system.CREATE, 0o600)
 
 
 def open_file(path: str, flags: int) -> int:

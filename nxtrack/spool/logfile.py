@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from nxtrack.spool import system
-from nxtrack.spool.layout import reason
+from nxtrack.spool.layout import create, reason
 from nxtrack.spool.records import Logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nxtrack.spool.captures import Capture
+    from nxtrack.spool.layout import Layout
 
 _CHUNK = 1 << 16
 _STEP = 1 << 20
@@ -55,7 +56,6 @@ class LogFile:
 
     __slots__ = (
         "_beyond",
-        "_create",
         "_descriptor",
         "_freed",
         "_most",
@@ -68,20 +68,19 @@ class LogFile:
         "is_full",
     )
 
-    def __init__(self, path: str, most: int | None, capture: Capture | None, create: Callable[[str], int]) -> None:
+    def __init__(self, paths: Layout, run_id: str, most: int | None, capture: Capture | None) -> None:
         """Makes no file yet.
 
         Args:
-            path: Where it shall stand when the run has ended.
-            most: Bytes that are kept of it, or None for all.
-            capture: The file that takes its text until then.
-            create: Makes a file.
+            paths: Where things stand in the spool.
+            run_id: The run's id.
+            most: Bytes that are kept of its log, or None for all.
+            capture: The file that takes its text until the run ends.
         """
         self.cut = ""
         self.capture = capture
-        self._path = path
+        self._path = paths.log(run_id)
         self._most = most
-        self._create = create
         self._descriptor = -1 if capture is None else capture.descriptor
         self._size = self._freed = self._seen = self._beyond = 0
         self.is_full = False
@@ -101,7 +100,7 @@ class LogFile:
             return
         try:
             if self._descriptor < 0:
-                self._descriptor = self._create(self._path)
+                self._descriptor = create(self._path)
             write_all(self._descriptor, data)
             if beyond:
                 self._beyond += len(data)
@@ -249,16 +248,16 @@ def summary(descriptor: int, most: int | None, beyond: int = 0) -> Logged | None
     head, tail = kept(size, most, beyond)
     if not tail:
         return Logged(size=size, crc=_checksum(descriptor, [(0, size)]))
-    head = _line_end(descriptor, max(0, head - _NEAR), head) or head
-    begin = _line_end(descriptor, size - tail, min(size, size - tail + _NEAR)) or size - tail
+    near = max(0, head - _NEAR)
+    head = near + _read(descriptor, near, head).rfind(b"\n") + 1 if near else head
+    begin = size - tail
+    begin += _read(descriptor, begin, min(size, begin + _NEAR)).find(b"\n") + 1
     return Logged(size=size, crc=_checksum(descriptor, [(0, head), (begin, size)]), head=head, cut=begin - head)
 
 
-def _line_end(descriptor: int, begin: int, end: int) -> int:
-    """Returns where the last line ends that ends between two places, or 0."""
+def _read(descriptor: int, begin: int, end: int) -> bytes:
     os.lseek(descriptor, begin, os.SEEK_SET)
-    place = os.read(descriptor, end - begin).rfind(b"\n")
-    return begin + place + 1 if place >= 0 else 0
+    return os.read(descriptor, end - begin)
 
 
 def _checksum(descriptor: int, parts: list[tuple[int, int]]) -> int:
@@ -304,4 +303,4 @@ def lines_of(descriptor: int, most: int | None, beyond: int = 0) -> Iterator[byt
 
 def left_out(size: int) -> bytes:
     """Returns the line that stands where a log was cut."""
-    return f"[nxtrack: {size:,} bytes of the log are left out here]\n".encode()
+    return f"[nxtrack: bytes of the log that are left out here: {size:,}]\n".encode()

@@ -64,7 +64,7 @@ def readable(file: BinaryIO, parts: tuple[Part, ...], *, plain: bool = False) ->
         if part.cut:
             yield (b"" if last.endswith(_LINE_END) else b"\n") + left_out(part.cut)
     if escaped:
-        line = f"[nxtrack: {escaped:,} bytes of the log are no UTF-8, and shown as \\xNN]\n"
+        line = f"[nxtrack: bytes that are no UTF-8, shown as \\xNN: {escaped:,}]\n"
         yield line.encode() if last.endswith(_LINE_END) else b"\n" + line.encode()
 
 

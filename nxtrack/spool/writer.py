@@ -12,7 +12,7 @@ from zlib import crc32
 import msgspec
 
 from nxtrack.errors import SpoolUnavailable, SpoolUnsafe
-from nxtrack.spool import frames, masks, system
+from nxtrack.spool import frames, layout, masks, system
 from nxtrack.spool.layout import reason
 from nxtrack.spool.logfile import LogFile, write_all
 from nxtrack.spool.reader import read_all
@@ -116,7 +116,7 @@ class RunWriter:
         """
         self.run_id = run_id
         self.detached = False
-        self._log = LogFile(paths.log(run_id), max_log, capture, self._create)
+        self._log = LogFile(paths, run_id, max_log, capture)
         self._paths = paths
         self._durability = durability
         # Any thread of the run may log or append while another ends it, and a closed descriptor's number may soon be a
@@ -313,18 +313,9 @@ class RunWriter:
         self._told = _nobody  # The parent tells what it wrote.
         self.close()
 
-    def _create(self, path: str) -> int:
-        try:
-            return os.open(path, system.CREATE, 0o600)
-        except FileNotFoundError:
-            # The folder was there when the spool was made: somebody cleaned up.
-            with suppress(FileExistsError):
-                os.mkdir(self._paths.payloads, 0o700)  # noqa: PTH102
-            return os.open(path, system.CREATE, 0o600)
-
     def _write_sidecar(self, name: str, data: bytes) -> None:
         path = self._paths.payload(name)
-        descriptor = self._create(path)
+        descriptor = layout.create(path)
         try:
             try:
                 write_all(descriptor, data)

@@ -7,6 +7,7 @@ descriptors led before. What Python prints goes there by itself; see `ownstreams
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import sys
@@ -16,150 +17,38 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nxtrack.spool import system
-from nxtrack.tracking import ownstreams, stdio, streams
-from nxtrack.tracking.faults import absorbed, describe, warn_once
+from nxtrack.tracking import channels, ownstreams, stdio, streams
+from nxtrack.tracking.faults import absorbed
 
 if TYPE_CHECKING:
-    from nxtrack.settings import Stream
     from nxtrack.spool.captures import Capture
     from nxtrack.spool.store import Spool
-    from nxtrack.spool.writer import RunWriter
+    from nxtrack.tracking.channels import Channel
     from nxtrack.tracking.state import RunState
 
 INTERVAL_SECONDS = 0.05
 """How long text may wait before it is shown."""
 
+_IN_PART = "What is written past Python's streams is in the log only in part: {why}."
 _IDLE_SECONDS = 1.0
-_LEAST_FREE_BYTES = 64 << 20
-"""Room on the disk below which descriptors are given back: what C code writes to a full disk is lost for the user."""
-
 _LOOK_SECONDS = 0.5
-_DESCRIPTORS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
 _lock = threading.RLock()
 _channels: list[Channel] = []
 _saved: dict[int, int] = {}
 _led: dict[int, tuple[int, int]] = {}
 _lingering: list[tuple[Capture, int]] = []
-_stop = threading.Event()
-_tail: threading.Thread | None = None
+_tail: _Tail | None = None
 _looked = 0.0
-_crowded = False
-_free = [0.0, 0.0]
-"""From when to when there is known to be room."""
-
-
-class Channel:
-    """The way of one run's text from the descriptors to its log.
-
-    Attributes:
-        capture: What takes the log.
-        errors: What takes descriptor 2 when that leads elsewhere than descriptor 1.
-        insisted: It was asked for, and not found to be safe.
-        notes: What should be known of it.
-        shared: The text may be another run's.
-        foreign: Something came by it.
-        writer: The run's file, once it has begun.
-    """
-
-    __slots__ = ("_run", "_streams", "capture", "errors", "foreign", "insisted", "notes", "shared", "writer")
-
-    def __init__(
-        self, run: RunState, chosen: tuple[Stream, ...], capture: Capture, errors: Capture | None, *, insisted: bool
-    ) -> None:
-        """Takes what the attributes are, and which streams it is for."""
-        self.capture = capture
-        self.errors = errors
-        self.insisted = insisted
-        self.notes: list[str] = []
-        self.shared = False
-        self.foreign = False
-        self.writer: RunWriter | None = None
-        self._run: RunState | None = run
-        self._streams = tuple(_DESCRIPTORS[name] for name in chosen)
-
-    def target(self, descriptor: int) -> int | None:
-        """Returns the file that a descriptor leads to while the run is current, or None where it led before."""
-        if descriptor not in self._streams:
-            return None
-        return self.errors.shared if descriptor == 2 and self.errors is not None else self.capture.shared  # noqa: PLR2004
-
-    def place(self, descriptor: int) -> tuple[int, int] | None:
-        """Returns what tells the file that a descriptor leads to from others, or None where it led before."""
-        if descriptor not in self._streams:
-            return None
-        return self.errors.place if descriptor == 2 and self.errors is not None else self.capture.place  # noqa: PLR2004
-
-    def is_within(self, other: Channel) -> bool:
-        """Says whether this run is, or began in, another one."""
-        state = self._run
-        while state is not None:
-            if state is other._run:
-                return True
-            state = state.parent
-        return False
-
-    def forget_run(self) -> None:
-        """Lets go of the run, which has ended."""
-        self._run = None
-
-
-def open_channel(spool: Spool, run: RunState, chosen: tuple[Stream, ...], *, insisted: bool) -> Channel | None:
-    """Returns the way of a run's text, or None where descriptors cannot be captured.
-
-    Args:
-        spool: Where the run will be.
-        run: The run, which has not begun.
-        chosen: The streams that are to be captured.
-        insisted: Whether the user asked for it; otherwise it is not done where it might go wrong.
-    """
-    if not insisted and (_crowded or threading.current_thread() is not threading.main_thread()):
-        return None
-    try:
-        if reason := stdio.why_not() or _disk_is_short(spool):
-            if insisted:
-                warn_once(f"fd: {reason}", f"nxtrack captures what Python prints, but no descriptors: {reason}.")
-            return None
-        apart = _lead_apart(chosen)
-        if apart is None:
-            return None
-        capture = spool.captures.take()
-        try:
-            errors = spool.captures.take() if apart else None
-        except BaseException:
-            spool.captures.give_back(capture)
-            raise
-    except OSError as error:
-        if insisted:
-            warn_once("fd", f"nxtrack captures what Python prints, but no descriptors: {describe(error)}.")
-        return None
-    return Channel(run, chosen, capture, errors, insisted=insisted)
-
-
-def _lead_apart(chosen: tuple[Stream, ...]) -> bool | None:
-    """Says whether the chosen descriptors lead to different places; None when one of them leads nowhere."""
-    try:
-        found = [os.fstat(_DESCRIPTORS[name]) for name in chosen]
-    except OSError:
-        return None
-    return len({(place.st_dev, place.st_ino) for place in found}) > 1 if found else None
-
-
-def _disk_is_short(spool: Spool) -> str:
-    if sys.platform != "win32":
-        now = time.monotonic()
-        if not _free[0] <= now < _free[1]:
-            with suppress(OSError):
-                found = os.statvfs(spool.root)
-                if found.f_bavail * found.f_frsize < _LEAST_FREE_BYTES:
-                    return "the disk is nearly full"
-                _free[:] = now, now + _LOOK_SECONDS
-    return ""
 
 
 @absorbed
 def enter(channel: Channel) -> None:
     """Leads the descriptors to a run's log, as its code is about to go on."""
     with _lock:
+        if not channel.insisted and channel.has_company():
+            channels.crowd()
+            channel.notes.append(_IN_PART.format(why="another run began beside this one"))
+            return
         if _channels:
             _flush()
             _drain(_channels[-1])
@@ -167,7 +56,7 @@ def enter(channel: Channel) -> None:
             stdio.flush()
             ownstreams.flush()
         for other in _channels:
-            if not channel.is_within(other):
+            if channel.is_beside(other):
                 channel.shared = other.shared = True
         _channels.append(channel)
         try:
@@ -175,6 +64,7 @@ def enter(channel: Channel) -> None:
         except OSError:
             _channels.remove(channel)
             _point()
+            _close()
             raise
         _watch()
 
@@ -190,33 +80,25 @@ def leave(channel: Channel) -> None:
             _channels.remove(channel)
         _point()
         _drain(channel)
+        _close()
 
 
 @absorbed
 def announce(run: RunState) -> None:
     """Tells that a run begins: descriptors belong to the process, so runs side by side cannot be told apart by them."""
-    global _crowded  # noqa: PLW0603
+    if channels.has_company(run):
+        channels.crowd()
     with _lock:
         for channel in _channels.copy():
-            if not _is_around(channel, run):
+            if not channel.is_around(run):
                 channel.shared = True
                 if not channel.insisted:
-                    _crowded = True
                     _give_up(channel, "another run began beside this one")
-
-
-def _is_around(channel: Channel, run: RunState) -> bool:
-    state: RunState | None = run
-    while state is not None:
-        if state is channel._run:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            return True
-        state = state.parent
-    return False
 
 
 def _give_up(channel: Channel, why: str) -> None:
     """Gives a run's descriptors back before it has ended."""
-    channel.notes.append(f"What is written past Python's streams is in the log only in part: {why}.")
+    channel.notes.append(_IN_PART.format(why=why))
     leave(channel)
 
 
@@ -277,7 +159,7 @@ def _point() -> None:
     """Leads the descriptors where they belong now; whoever is interrupted here may call it once more."""
     top = _channels[-1] if _channels else None
     if top is not None and not _saved:
-        for descriptor in _DESCRIPTORS.values():
+        for descriptor in channels.DESCRIPTORS.values():
             if top.target(descriptor) is not None:
                 _saved[descriptor] = _duplicate(descriptor)
         ownstreams.take(_saved)
@@ -290,7 +172,11 @@ def _point() -> None:
         os.dup2(saved if target is None else target, descriptor)
         if top is not None and (place := top.place(descriptor)) is not None:
             _led[descriptor] = place
-    if top is None and _saved:
+
+
+def _close() -> None:
+    """Lets go of where the descriptors led, when they lead there again."""
+    if not _channels and _saved:
         stdio.as_before(_saved.get(1, 1))
         ownstreams.release()
         _led.clear()
@@ -338,7 +224,7 @@ def _pass_on(channel: Channel, data: bytes, descriptor: int) -> None:
     ownstreams.flush()
     _show(descriptor, data)
     for other in _channels:
-        if other is not channel and other.writer is not None and not channel.is_within(other):
+        if other.writer is not None and channel.is_beside(other):
             channel.shared = other.shared = other.foreign = True
             other.writer.log(data)
 
@@ -358,29 +244,41 @@ def _show(descriptor: int, data: bytes) -> None:
             return
 
 
+class _Tail:
+    """A thread that shows what is written. Not one of `threading`'s, whose start waits for ever as the process ends."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._gone = threading.Event()
+        with suppress(RuntimeError):  # The process ends, or takes no more threads: what is written is shown later.
+            _thread.start_new_thread(self._watch, ())
+
+    def _watch(self) -> None:
+        global _tail  # noqa: PLW0603
+        idle = 0.0
+        try:
+            while idle < _IDLE_SECONDS and _tail is self and not self._stop.wait(INTERVAL_SECONDS):
+                with _lock:
+                    idle += INTERVAL_SECONDS
+                    if _channels or _lingering:
+                        idle = 0.0
+                        _look()
+        finally:
+            if _tail is self:
+                _tail = None
+            self._gone.set()
+
+    def end(self) -> bool:
+        """Ends the thread; says whether it could be waited for."""
+        self._stop.set()
+        return self._gone.wait(INTERVAL_SECONDS)
+
+
 def _watch() -> None:
     """Has a thread show what is written, for as long as there is something to watch."""
     global _tail  # noqa: PLW0603
-    if _tail is None or not _tail.is_alive():
-        _stop.clear()
-        _tail = threading.Thread(target=_watching, name="nxtrack-tail", daemon=True)
-        _tail.start()
-
-
-def _watching() -> None:
-    global _tail  # noqa: PLW0603
-    idle = 0.0
-    while not _stop.wait(INTERVAL_SECONDS):
-        with _lock:
-            if _channels or _lingering:
-                idle = 0.0
-                _look()
-            else:
-                idle += INTERVAL_SECONDS
-            if idle >= _IDLE_SECONDS or _tail is not threading.current_thread():
-                break
-    if _tail is threading.current_thread():
-        _tail = None
+    if _tail is None:
+        _tail = _Tail()
 
 
 @absorbed
@@ -404,11 +302,9 @@ def _look() -> None:
 
 def _look_at_disk(top: Channel) -> None:
     assert top.writer is not None
-    if sys.platform != "win32":
-        found = os.fstatvfs(top.capture.descriptor)
-        if found.f_bavail * found.f_frsize < _LEAST_FREE_BYTES:
-            for channel in _channels.copy():
-                _give_up(channel, "the disk is nearly full")
+    if channels.is_short(top.capture.descriptor):
+        for channel in _channels.copy():
+            _give_up(channel, "the disk is nearly full")
     if top.writer.log_is_full:
         _give_up(top, "the log is longer than NXTRACK_MAX_LOG allows")
 
@@ -416,12 +312,8 @@ def _look_at_disk(top: Channel) -> None:
 def _before_fork() -> None:
     """Has no thread of ours amid something while a child is forked, which would have no such thread."""
     global _tail  # noqa: PLW0603
-    tail = _tail
-    if tail is not None:
-        _stop.set()
-        tail.join(INTERVAL_SECONDS)
-        if not tail.is_alive():
-            _tail = None
+    if _tail is not None and _tail.end():
+        _tail = None
 
 
 def _after_fork() -> None:
@@ -431,10 +323,10 @@ def _after_fork() -> None:
 
 def forget() -> None:
     """Lets a forked child start without captured runs; what it writes goes on to its parent's run."""
-    global _lock, _stop, _tail, _crowded  # noqa: PLW0603
+    global _lock, _tail  # noqa: PLW0603
     _lock = threading.RLock()
-    _stop = threading.Event()
-    _tail, _crowded = None, False
+    _tail = None
+    channels.forget()
     ownstreams.release()
     for channel in _channels:
         for capture in (channel.capture, channel.errors):

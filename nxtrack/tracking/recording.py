@@ -15,7 +15,7 @@ from nxtrack.errors import SpoolUnsafe
 from nxtrack.spool import ids, masks, owner, system
 from nxtrack.spool.records import End, Output, Start, now
 from nxtrack.spool.store import spool
-from nxtrack.tracking import descriptors, ready, state, streams, values
+from nxtrack.tracking import channels, descriptors, ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
 from nxtrack.tracking.run import Run, content_of, option_texts, shown, utf8
 from nxtrack.tracking.state import UNSET, RunState
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nxtrack.spool.records import Input
     from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import Content, RunWriter
-    from nxtrack.tracking.descriptors import Channel
+    from nxtrack.tracking.channels import Channel
     from nxtrack.tracking.plan import Plan
 
 MAX_ERROR = 4096
@@ -169,12 +169,13 @@ class Recording:
     @absorbed
     def _open_channel(self) -> None:
         """Sees whether the run's log shall hold what is written past Python's streams as well."""
+        channels.goes_on(self._state)  # Of two that begin at once, one at least sees the other.
         descriptors.announce(self._state)
         wanted = self._plan.capture or self._settings.capture
         if wanted in {"off", "sys"} or (wanted == "auto" and self._interleaved):
             return
         assert self._spool is not None
-        self._channel = descriptors.open_channel(self._spool, self._state, self._streams, insisted=wanted == "fd")
+        self._channel = channels.open_channel(self._spool, self._state, self._streams, insisted=wanted == "fd")
 
     @absorbed
     def _capture_streams(self, writer: RunWriter) -> None:
@@ -186,11 +187,14 @@ class Recording:
     def resume(self) -> None:
         """Makes the run the current one, as its code is about to go on."""
         self._outer = state.become(self._state)
-        if self._channel is not None and self._channel.writer is not None:
-            descriptors.enter(self._channel)
+        if self._spool is not None:
+            channels.goes_on(self._state)
+            if self._channel is not None and self._channel.writer is not None:
+                descriptors.enter(self._channel)
 
     def suspend(self) -> None:
         """Makes the run that was current before the current one again, unless another already is."""
+        channels.pauses(self._state)
         if self._channel is not None:
             descriptors.leave(self._channel)
         before = state.become(self._outer)

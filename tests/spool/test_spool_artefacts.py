@@ -112,14 +112,19 @@ def test_a_log_counts_to_where_it_was_when_asked_for(store, ready, begin, ended)
     claim.release()
 
 
-@pytest.mark.parametrize("log", [b"\xff", b"a\xffb\n" * 50_000, "ä".encode()[:1], b"x" * 70_000 + b"\xc3"])
-def test_a_log_of_other_bytes_is_made_text(store, begin, ended, log):
+@pytest.mark.parametrize(
+    ("log", "odd"),
+    [(b"\xff", "1"), (b"a\xffb\n" * 50_000, "50,000"), ("ä".encode()[:1], "1"), (b"x" * 70_000 + b"\xc3", "1")],
+)
+def test_a_log_of_other_bytes_is_made_text(store, begin, ended, log, odd):
     run = begin()
     run.log(log)
     run.finish(ended)
     claim = claims.claim(store, run.run_id, "ready")
     source = claim.artefact("logs")
-    assert source.read() == log.decode("utf-8", "backslashreplace").encode()
+    text = log.decode("utf-8", "backslashreplace")
+    told = f"[nxtrack: bytes that are no UTF-8, shown as \\xNN: {odd}]\n"
+    assert source.read().decode() == text + ("" if text.endswith("\n") else "\n") + told
     assert source.size == len(source.read())
     claim.release()
 
@@ -177,7 +182,7 @@ def test_a_log_of_other_bytes_ends_where_the_run_did(store, begin, ended):
     path = Path(store.paths.log(run.run_id))
     path.write_bytes(path.read_bytes() + b"later \xfe")
     claim = claims.claim(store, run.run_id, "ready")
-    assert claim.artefact("logs").read() == b"a\\xffb\n"
+    assert claim.artefact("logs").read() == b"a\\xffb\n[nxtrack: bytes that are no UTF-8, shown as \\xNN: 1]\n"
     claim.release()
 
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from nxtrack.errors import SpoolUnavailable
-from nxtrack.spool import frames, ids, owner, reader, writer
+from nxtrack.spool import claims, frames, ids, owner, reader, system, writer
 from nxtrack.spool.records import End, Input, Metric, Output, Start, Update, now
 from nxtrack.spool.store import Entry, Spool
 from nxtrack.spool.writer import INLINE_BYTES, Content
@@ -493,17 +493,30 @@ def test_what_the_system_takes_in_parts_is_written_whole():
     assert found == [data]
 
 
-def test_a_full_log_takes_nothing_but_what_goes_beyond(store):
-    start = Start(id=ids.new_id(), at=now(), owner=owner.this_process())
-    run = store.begin(structs.replace(start, max_log=10), None, "process")
-    run.log(b"12345678")
-    assert run.log_cut == ""
-    run.log(b"90abc")
-    run.log(b"def")
-    assert run.log_cut
-    run.log(b"traceback", beyond=True)
-    run.close()
-    assert Path(store.paths.log(run.run_id)).read_bytes() == b"1234567890traceback"
+@pytest.mark.parametrize("can_give_back", [True, False])
+def test_of_a_log_that_is_too_long_head_tail_and_what_goes_beyond_are_kept(begin, store, monkeypatch, can_give_back):
+    if not can_give_back:
+        monkeypatch.setattr(system, "give_back", lambda *_: False)
+    most = 4 << 20
+    run = begin(None, max_log=most)
+    line = b"%09d\n"
+    for number in range(0, 1_000_000, 1000):
+        run.log(b"".join(line % (number + one) for one in range(1000)))
+    assert run.log_cut == "it is longer than NXTRACK_MAX_LOG allows"
+    run.log(b"Traceback\n", beyond=True)
+    disk = os.stat(store.paths.log(run.run_id)).st_blocks * 512
+    run.finish(End(status="failed", at=now(), duration_ms=1))
+    claim = claims.claim(store, run.run_id, "ready")
+    lines = claim.artefact("logs").read().splitlines()
+    claim.release()
+    assert disk < 3 * most
+    assert lines[:2] == [b"000000000", b"000000001"]
+    assert lines[-1] == b"Traceback"
+    (cut,) = [number for number, line in enumerate(lines) if line.startswith(b"[nxtrack: bytes of the log")]
+    assert (most // 2 - 5000) < 10 * cut <= most // 2
+    assert (most // 2 - 5000) < 10 * (len(lines) - cut - 2) <= most // 2
+    if can_give_back:
+        assert lines[-2] == b"000999999"
 
 
 def test_a_folder_that_somebody_removed_is_made_again(store, begin):

@@ -255,7 +255,7 @@ def test_no_file_descriptors_between_runs(capsys, warned, spool, recorded):
 
 
 def test_no_file_descriptors_within_a_run(warned, recorded):
-    @track
+    @track(capture="sys")
     def hungry(problem):
         with no_descriptors():
             current_run().log("unseen")
@@ -295,7 +295,7 @@ def test_a_warning_does_not_go_round_in_circles(warned, spool, capsys, monkeypat
     logging.getLogger("nxtrack").addHandler(handler)
     try:
 
-        @track
+        @track(capture="sys")
         def unlogged():
             shutil.rmtree(spool / "payloads")
             (spool / "payloads").write_text("in the way")

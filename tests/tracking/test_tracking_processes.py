@@ -155,7 +155,8 @@ def test_interrupts_at_any_moment(python, tmp_path, monkeypatch):
 
 
 def test_a_child_never_ends_its_parents_run(python, recorded):
-    python("""
+    python(
+        """
         import os, sys
         from nxtrack import current_run, track
 
@@ -179,7 +180,9 @@ def test_a_child_never_ends_its_parents_run(python, recorded):
                     print("inside")
                 sys.exit(3)
             run.output = 5
-        """)
+        """,
+        NXTRACK_CAPTURE="sys",
+    )
     runs = recorded()
     assert {run.status for run in runs} == {"succeeded"}
     assert len(runs) == 5  # the child's block is also its own child's

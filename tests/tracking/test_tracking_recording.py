@@ -466,13 +466,15 @@ def test_a_log_that_grows_too_long_is_cut_and_says_so(only):
 
     @track
     def solve():
-        print("x" * 50)
-        print("more")
+        print("head" + "x" * 50)
+        print("more, and the tail")
         raise ValueError("at the end")
 
     with pytest.raises(ValueError, match="at the end"):
         solve()
     run = only()
-    assert run.logs.startswith("x" * 20 + "Traceback (most recent call last):\n")
-    assert run.logs.endswith("ValueError: at the end\n")
-    assert "The log is not whole: it reached the size that NXTRACK_MAX_LOG allows." in run.notes
+    head, told, tail = run.logs.split("\n", 2)
+    assert (head, told) == ("headxxxxxx", "[nxtrack: bytes of the log that are left out here: 64]")
+    assert tail.startswith("Traceback (most recent call last):\n")
+    assert tail.endswith("ValueError: at the end\n")
+    assert "The log is not whole: it is longer than NXTRACK_MAX_LOG allows." in run.notes

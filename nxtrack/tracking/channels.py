@@ -1,0 +1,190 @@
+"""Owns whether a run's text is captured at the descriptors, and by which files it comes.
+
+By itself only where that is safe: descriptors belong to the whole process, so where several threads or tasks solve at
+once Python's streams alone tell whose text it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nxtrack.tracking import stdio
+from nxtrack.tracking.faults import describe, warn_once
+
+if TYPE_CHECKING:
+    from nxtrack.settings import Stream
+    from nxtrack.spool.captures import Capture
+    from nxtrack.spool.store import Spool
+    from nxtrack.spool.writer import RunWriter
+    from nxtrack.tracking.state import RunState
+
+DESCRIPTORS: dict[Stream, int] = {"stdout": 1, "stderr": 2}
+_STDERR = 2
+_LEAST_FREE_BYTES = 64 << 20
+"""Room on the disk below which descriptors are given back: what C code writes to a full disk is lost for the user."""
+
+_LOOK_SECONDS = 0.5
+_crowded = threading.Event()
+_running: dict[int, RunState] = {}
+_free = [0.0, 0.0]
+"""From when to when there is known to be room."""
+
+
+class Channel:
+    """The way of one run's text from the descriptors to its log.
+
+    Attributes:
+        capture: What takes the log.
+        errors: What takes descriptor 2 when that leads elsewhere than descriptor 1.
+        insisted: It was asked for, and not found to be safe.
+        notes: What should be known of it.
+        shared: The text may be another run's.
+        foreign: Something came by it.
+        writer: The run's file, once it has begun.
+    """
+
+    __slots__ = ("_run", "_streams", "capture", "errors", "foreign", "insisted", "notes", "shared", "writer")
+
+    def __init__(
+        self, run: RunState, chosen: tuple[Stream, ...], capture: Capture, errors: Capture | None, *, insisted: bool
+    ) -> None:
+        """Takes what the attributes are, and which streams it is for."""
+        self.capture = capture
+        self.errors = errors
+        self.insisted = insisted
+        self.notes: list[str] = []
+        self.shared = False
+        self.foreign = False
+        self.writer: RunWriter | None = None
+        self._run: RunState | None = run
+        self._streams = tuple(DESCRIPTORS[name] for name in chosen)
+
+    def target(self, descriptor: int) -> int | None:
+        """Returns the file that a descriptor leads to while the run is current, or None where it led before."""
+        if descriptor not in self._streams:
+            return None
+        return self.errors.shared if descriptor == _STDERR and self.errors is not None else self.capture.shared
+
+    def place(self, descriptor: int) -> tuple[int, int] | None:
+        """Returns what tells the file that a descriptor leads to from others, or None where it led before."""
+        if descriptor not in self._streams:
+            return None
+        return self.errors.place if descriptor == _STDERR and self.errors is not None else self.capture.place
+
+    def is_around(self, run: RunState | None) -> bool:
+        """Says whether a run is this one, or began in it."""
+        while run is not None and run is not self._run:
+            run = run.parent
+        return run is not None
+
+    def is_beside(self, other: Channel) -> bool:
+        """Says whether another run is a different one, and did not begin in this one, nor this one in it."""
+        return not self.is_around(other._run) and not other.is_around(self._run)
+
+    def has_company(self) -> bool:
+        """See `has_company`."""
+        return self._run is not None and has_company(self._run)
+
+    def forget_run(self) -> None:
+        """Lets go of the run, which has ended."""
+        self._run = None
+
+
+def open_channel(spool: Spool, run: RunState, chosen: tuple[Stream, ...], *, insisted: bool) -> Channel | None:
+    """Returns the way of a run's text, or None where descriptors cannot be captured.
+
+    Args:
+        spool: Where the run will be.
+        run: The run, which has not begun.
+        chosen: The streams that are to be captured.
+        insisted: Whether the user asked for it; otherwise it is not done where it might go wrong.
+    """
+    if not insisted and (_crowded.is_set() or threading.current_thread() is not threading.main_thread()):
+        return None
+    try:
+        if reason := stdio.why_not() or _disk_is_short(spool):
+            if insisted:
+                warn_once(f"fd: {reason}", f"nxtrack captures what Python prints, but no descriptors: {reason}.")
+            return None
+        apart = _lead_apart(chosen)
+        if apart is None:
+            return None
+        capture = spool.captures.take()
+        try:
+            errors = spool.captures.take() if apart else None
+        except BaseException:
+            spool.captures.give_back(capture)
+            raise
+    except OSError as error:
+        if insisted:
+            warn_once("fd", f"nxtrack captures what Python prints, but no descriptors: {describe(error)}.")
+        return None
+    channel = Channel(run, chosen, capture, errors, insisted=insisted)
+    channel.shared = has_company(run)
+    return channel
+
+
+def _lead_apart(chosen: tuple[Stream, ...]) -> bool | None:
+    """Says whether the chosen descriptors lead to different places; None when one of them leads nowhere."""
+    try:
+        found = [os.fstat(DESCRIPTORS[name]) for name in chosen]
+    except OSError:
+        return None
+    return len({(place.st_dev, place.st_ino) for place in found}) > 1 if found else None
+
+
+def _disk_is_short(spool: Spool) -> str:
+    now = time.monotonic()
+    if not _free[0] <= now < _free[1]:
+        if is_short(spool.root):
+            return "the disk is nearly full"
+        _free[:] = now, now + _LOOK_SECONDS
+    return ""
+
+
+def is_short(place: str | int) -> bool:
+    """Says whether there is so little room on a disk, of which a folder or a descriptor is given, that it may be full.
+
+    What C code writes to a full disk is lost for the user as well, as C code does not try again.
+    """
+    if sys.platform != "win32":
+        with suppress(OSError):
+            found = os.statvfs(place)
+            return found.f_bavail * found.f_frsize < _LEAST_FREE_BYTES
+    return False
+
+
+def goes_on(run: RunState) -> None:
+    """Tells that a run's code is about to go on."""
+    _running[id(run)] = run
+
+
+def pauses(run: RunState) -> None:
+    """Tells that a run's code has ended, or gives control away."""
+    _running.pop(id(run), None)
+
+
+def has_company(run: RunState) -> bool:
+    """Says whether code of another run goes on meanwhile, and not as this one is, or began, in it."""
+    around: RunState | None = run
+    number = 0
+    while around is not None:
+        number += id(around) in _running
+        around = around.parent
+    return len(_running) > number
+
+
+def crowd() -> None:
+    """Tells that runs of this process were seen side by side: from now on none is captured without being asked."""
+    _crowded.set()
+
+
+def forget() -> None:
+    """Lets a forked child start alone."""
+    _running.clear()
+    _crowded.clear()
