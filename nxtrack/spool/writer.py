@@ -72,6 +72,16 @@ def append_whole(descriptor: int, data: bytes) -> None:
         raise
 
 
+def _read_at(descriptor: int, place: int, size: int) -> bytes:
+    """Returns that many bytes of a file from a place on, fewer if it ends before."""
+    os.lseek(descriptor, place, os.SEEK_SET)
+    chunks: list[bytes] = []
+    while size > 0 and (chunk := os.read(descriptor, size)):
+        size -= len(chunk)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
 class RunWriter:
     """A run that this process records.
 
@@ -225,6 +235,20 @@ class RunWriter:
             except OSError as error:
                 self.log_cut = reason(error)
                 raise
+
+    def log_ends(self, most: int) -> bytes:
+        """Returns what the log holds; of a long one the first and the last `most` bytes, on lines of their own.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with self._lock:
+            if self._log < 0:
+                return b""
+            size = os.lseek(self._log, 0, os.SEEK_END)
+            if size <= 2 * most:
+                return _read_at(self._log, 0, size)
+            return _read_at(self._log, 0, most) + b"\n" + _read_at(self._log, size - most, most)
 
     def finish(self, *records: AnyRecord) -> None:
         """Writes the last frames and hands the run over to delivery.
