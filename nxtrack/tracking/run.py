@@ -56,7 +56,8 @@ def recordable(name: str, value: Any, redaction: Redaction) -> tuple[str, Any]:
     if redaction:
         # By name as well: what shall not be recorded may be told by the metric's own.
         masked: Any = msgspec.json.decode(content_of({name: value}, redaction).data)
-        name, value = next(iter(cast("dict[str, Any]", masked).items()), (name, None))
+        shown_ones = cast("dict[str, Any]", masked) if isinstance(masked, dict) else {}
+        name, value = next(iter(shown_ones.items()), (name, None))
     if isinstance(value, dict | list):
         value = msgspec.json.encode(value).decode()
     return name, value

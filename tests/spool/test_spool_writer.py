@@ -493,6 +493,17 @@ def test_what_the_system_takes_in_parts_is_written_whole():
     assert found == [data]
 
 
+def test_the_ends_of_a_log(begin, ended):
+    run = begin()
+    assert run.log_ends(10) == b""
+    run.log(b"0123456789")
+    assert [run.log_ends(most) for most in (10, 5, 4)] == [b"0123456789", b"0123456789", b"0123\n6789"]
+    run.log(b"abc")
+    assert [run.log_ends(most) for most in (100, 2)] == [b"0123456789abc", b"01\nbc"]
+    run.finish(ended)
+    assert run.log_ends(10) == b""
+
+
 def test_a_full_log_takes_nothing_but_what_goes_beyond(store):
     start = Start(id=ids.new_id(), at=now(), owner=owner.this_process())
     run = store.begin(start, None, "process", max_log=10)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 # Modules, and the texts of which a log of theirs contains one.
 _FAMILIES: dict[str, tuple[bytes, ...]] = {
-    "cbc": (b"Welcome to the CBC", b"Cbc00", b"Result - "),
+    "cbc": (b"Welcome to the CBC", b"Cbc00"),
     "cpsat": (b"Starting CP-SAT solver", b"CpSolverResponse"),
-    "gurobi": (b"Gurobi Optimizer version", b"Optimize a model with", b" Expl Unexpl |"),
+    "gurobi": (b"Gurobi Optimizer version", b" Expl Unexpl |"),
     "highs": (b"Running HiGHS", b"Src  Proc. InQueue", b"Solving report"),
     "scip": (b"SCIP Status", b"| primalbound "),
 }
@@ -45,6 +45,8 @@ def read(log: bytes) -> Reading | None:
     Returns:
         What the last solve in it says, or None when it holds no solver's log.
     """
+    if not log:
+        return None
     modules = [module for module, texts in _FAMILIES.items() if any(text in log for text in texts)]
     if not modules or sys.is_finalizing():  # A run may end when nothing can be imported any more.
         return None

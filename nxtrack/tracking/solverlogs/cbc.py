@@ -30,10 +30,14 @@ class Cbc(Solve):
 
     NAME = "CBC"
     BANNERS: ClassVar = ("Welcome to the CBC",)
-    OPENINGS: ClassVar = ("Cbc00", "Result - ")
 
     _told = False
     _integer = False
+
+    @classmethod
+    def opens(cls, line: str) -> bool:
+        """Says so of any message with a number."""
+        return _MESSAGE.match(line) is not None
 
     def take(self, line: str) -> None:
         """Takes in a message, or a line of the result."""

@@ -18,15 +18,25 @@ _ALMOST = 0.98
 
 
 class CpSat(Solve):
-    """A solve by CP-SAT: lines that begin with `#`, and a response with one value a line."""
+    """A solve by CP-SAT: lines that begin with `#`, and a response with one value a line.
+
+    Attributes:
+        searched: The solver told of its search, so the response is its own and not the program's.
+    """
 
     NAME = "CP-SAT"
     BANNERS: ClassVar = ("Starting CP-SAT solver",)
-    OPENINGS: ClassVar = ("CpSolverResponse",)
 
+    searched = False
     _time_limit: float | None = None
-    _limits_known = False
     _limited = False
+
+    @classmethod
+    def begins(cls, line: str, current: Solve | None) -> bool:
+        """Says so of a response that a program printed as well, unless the solver itself told of that solve."""
+        if line.startswith("CpSolverResponse"):
+            return not isinstance(current, cls) or (current.closed and not current.searched)
+        return super().begins(line, current)
 
     def take(self, line: str) -> None:
         """Takes in a line of the search, or of the response."""
@@ -37,10 +47,9 @@ class CpSat(Solve):
         elif self.over:
             self._response(*line.partition(": ")[::2])
         elif line.startswith("Parameters: "):
-            self.began = True
+            self.began = self.searched = True
             limit = _TIME_LIMIT.search(line)
             self._time_limit = None if limit is None else number(limit[1])
-            self._limits_known = True
             self._limited = any(name in line for name in _OTHER_LIMITS)
 
     def _search(self, line: str) -> None:
@@ -92,7 +101,7 @@ class CpSat(Solve):
         limit = self._time_limit
         if limit is not None and self.time is not None and self.time >= _ALMOST * limit:
             self.status = "time_limit"
-        elif self._limits_known and not self._limited:
+        elif self.searched and not self._limited:
             self.status = "interrupted"
 
 

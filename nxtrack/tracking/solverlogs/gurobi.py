@@ -28,7 +28,8 @@ class Gurobi(Solve):
 
     NAME = "Gurobi"
     BANNERS: ClassVar = ("Gurobi Optimizer version",)
-    OPENINGS: ClassVar = ("Optimize a model with", " Expl Unexpl |", "Explored ")
+    OPENINGS: ClassVar = ("Optimize a model with", " Expl Unexpl |")
+    ENDINGS: ClassVar = ("Explored ",)
 
     def take(self, line: str) -> None:
         """Takes in a row of the table, or a line of the end."""

@@ -18,7 +18,8 @@ class Highs(Solve):
 
     NAME = "HiGHS"
     BANNERS: ClassVar = ("Running HiGHS",)
-    OPENINGS: ClassVar = ("Coefficient ranges:", "Presolving model", "Src  Proc. InQueue", "Solving report")
+    OPENINGS: ClassVar = ("Coefficient ranges:", "Presolving model", "Src  Proc. InQueue")
+    ENDINGS: ClassVar = ("Solving report",)
 
     _reporting = False
 

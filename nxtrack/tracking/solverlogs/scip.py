@@ -20,7 +20,8 @@ class Scip(Solve):
     """A solve by SCIP: a table whose head names its columns, and the statistics at the end."""
 
     NAME = "SCIP"
-    OPENINGS: ClassVar = ("presolving:", "original problem has", "SCIP Status")
+    OPENINGS: ClassVar = ("presolving:", "original problem has")
+    ENDINGS: ClassVar = ("SCIP Status",)
 
     _places: tuple[int, ...] = ()
 

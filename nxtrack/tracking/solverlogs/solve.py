@@ -102,9 +102,10 @@ class Reading:
 class Solve:
     """One solve as its log tells it so far; each solver has a class of its own.
 
-    A class names the beginnings of lines with which a solve begins whatever came before (`BANNERS`), and those with
-    which one begins when none of its own is going on (`OPENINGS`): a log may have lost its beginning, or a solver may
-    print no banner the second time.
+    A class names the beginnings of lines with which a solve begins whatever came before (`BANNERS`), with which one
+    begins when none of its own is going on (`OPENINGS`), as a solver may print no banner the second time, and those of
+    its end, which show one only when none of its own came before (`ENDINGS`): a log may have lost its beginning, and
+    programs print a result again.
 
     Attributes:
         began: There is more than a banner.
@@ -115,6 +116,7 @@ class Solve:
     NAME: ClassVar[str]
     BANNERS: ClassVar[tuple[str, ...]] = ()
     OPENINGS: ClassVar[tuple[str, ...]] = ()
+    ENDINGS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.began = False
@@ -134,7 +136,9 @@ class Solve:
         """Says whether a solve begins with this line."""
         if cls.BANNERS and line.startswith(cls.BANNERS):
             return True
-        return (not isinstance(current, cls) or current.over) and cls.opens(line)
+        if isinstance(current, cls):
+            return current.over and cls.opens(line)
+        return cls.opens(line) or line.startswith(cls.ENDINGS)
 
     @classmethod
     def opens(cls, line: str) -> bool:
