@@ -118,11 +118,12 @@ class Pieces:
         """
         whole: dict[str, Any] = dict(output or {})
         own_metrics, own_assets = whole.get("metrics"), whole.get("assets")
-        metrics = self.metrics
-        if self.found and (own_metrics is not None or metrics or "statistics" not in whole):
-            metrics = {**self.found, **metrics}
-        if metrics and (own_metrics is None or isinstance(own_metrics, dict)):
-            whole["metrics"] = {**metrics, **(own_metrics or {})}
+        if own_metrics is None or isinstance(own_metrics, dict):
+            metrics: dict[str, Any] = {**self.metrics, **(own_metrics or {})}
+            if metrics or whole.get("statistics") is None or _is_empty(whole["statistics"]):
+                metrics = {**self.found, **metrics}
+            if metrics:
+                whole["metrics"] = metrics
         assets: list[Any] = list(self.assets)
         if own_assets is None or _are_assets(own_assets):
             assets += self.charts
@@ -134,6 +135,10 @@ class Pieces:
 
     def _drawn(self) -> Iterable[tuple[str, Points]]:
         return ((name, points) for name, points in list(self.series.items()) if len(points.listed()) > 1)
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, dict) and not value
 
 
 def _are_assets(value: Any) -> bool:

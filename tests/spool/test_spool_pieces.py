@@ -52,7 +52,9 @@ def test_what_was_found_does_not_hide_statistics():
     output = {"statistics": {"result": {"value": 5}}}
     assert pieces(found={"gap": 0}).joined(output) == output
     assert pieces([("a", 1, None)], found={"gap": 0}).joined(output)["metrics"] == {"a": 1, "gap": 0}
-    assert pieces(found={"gap": 0}).joined(output | {"metrics": {}})["metrics"] == {"gap": 0}
+    assert pieces(found={"gap": 0}).joined(output | {"metrics": {}}) == output | {"metrics": {}}
+    for none in (None, {}):
+        assert pieces(found={"gap": 0}).joined({"statistics": none})["metrics"] == {"gap": 0}
 
 
 def test_charts_take_no_place_among_assets_of_another_kind():

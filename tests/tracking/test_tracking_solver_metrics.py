@@ -1,5 +1,6 @@
 """A run whose log holds a solver's: metrics and charts, without a change to the program, and never in its way."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -189,3 +190,68 @@ def test_nested_runs_have_their_own(recorded):
     outer()
     solvers = sorted((run.output["metrics"]["solver"], run.output["metrics"]["status"]) for run in recorded())
     assert solvers == [("HiGHS", "infeasible"), ("SCIP", "optimal")]
+
+
+def test_an_output_of_the_nextmv_sdk(recorded):
+    nextmv = pytest.importorskip("nextmv")
+
+    @track
+    def model(**fields):
+        print(log("highs-mip-optimal"))
+        return nextmv.Output(solution={"x": 1}, **fields)
+
+    model()
+    model(metrics={"objective": "mine"})
+    first, second = recorded()
+    assert (first.output["solution"], first.output["metrics"]["objective"]) == ({"x": 1}, 3089)
+    assert (second.output["metrics"]["objective"], second.output["metrics"]["status"]) == ("mine", "optimal")
+    assert charts(first).keys() == charts(second).keys() == {"HiGHS progress"}
+
+
+def test_the_solver_itself(python):
+    """What HiGHS prints in the version that is installed, read and compared with its API."""
+    done = python("""
+        import ctypes, json, sys
+        import highspy
+
+        def solve(build, **options):
+            model = highspy.Highs()
+            for name, value in options.items():
+                model.setOptionValue(name, value)
+            build(model)
+            info = model.getInfo()
+            ctypes.CDLL(None).fflush(None)  # what C printed waits in its own buffer
+            print("MARK", flush=True)
+            told = (info.objective_function_value, info.mip_dual_bound, info.mip_node_count)
+            print(json.dumps([model.modelStatusToString(model.getModelStatus()), *told]), file=sys.stderr)
+
+        def knapsack(model):
+            xs = [model.addBinary() for _ in range(20)]
+            model.addConstr(sum((7 * n % 19 + 3) * x for n, x in enumerate(xs)) <= 60)
+            model.maximize(sum((5 * n % 17 + 4) * x for n, x in enumerate(xs)))
+
+        def contradiction(model):
+            x = model.addIntegral(lb=0)
+            y = model.addIntegral(lb=0)
+            model.addConstr(2 * x + 4 * y == 7)
+            model.minimize(x + y)
+
+        def blend(model):
+            x, y = model.addVariable(lb=0), model.addVariable(lb=0)
+            model.addConstr(x + 3 * y <= 10)
+            model.addConstr(2 * x + y <= 9.5)
+            model.maximize(3 * x + 2 * y)
+
+        solve(knapsack, mip_rel_gap=0.0)
+        solve(contradiction)
+        solve(blend)
+        """)
+    truths = [json.loads(line) for line in done.stderr.splitlines()]
+    found = [solverlogs.read(part.encode()).metrics for part in done.stdout.split("MARK")[:3]]
+    knapsack, contradiction, blend = found
+    assert [status for status, *_ in truths] == ["Optimal", "Infeasible", "Optimal"]
+    assert [metrics["status"] for metrics in found] == ["optimal", "infeasible", "optimal"]
+    assert [knapsack[name] for name in ("objective", "bound", "nodes")] == [pytest.approx(x) for x in truths[0][1:]]
+    assert "objective" not in contradiction
+    assert blend["objective"] == pytest.approx(truths[2][1]) == pytest.approx(15.3)
+    assert solverlogs.read(done.stdout.encode()).metrics["solves"] == 3

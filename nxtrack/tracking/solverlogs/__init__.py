@@ -34,6 +34,8 @@ _FAMILIES: dict[str, tuple[bytes, ...]] = {
 }
 _LONGEST_LINE = 1000
 """Bytes of a line that are looked at; solvers' own are shorter, but for one that lists parameters."""
+_SHORTEST_LINE = 8
+"""Bytes of a line below which it says nothing, with its end."""
 
 
 def read(log: bytes) -> Reading | None:
@@ -55,11 +57,11 @@ def read(log: bytes) -> Reading | None:
     last: Solve | None = None
     solves = 0
     for raw in BytesIO(log):
+        if len(raw) < _SHORTEST_LINE:
+            continue
         line = raw[:_LONGEST_LINE].decode("utf-8", "replace").rstrip()
         if "\r" in line:
             line = line.rpartition("\r")[2]
-        if not line:
-            continue
         for family in families:
             if family.begins(line, current):
                 current = family()

@@ -45,14 +45,17 @@ class Scip(Solve):
         return min(abs(objective), abs(bound)) if objective * bound > 0 else 0.0
 
     def _row(self, line: str) -> None:
-        cells = [cell.strip() for cell in line.split("|")]
+        cells = line.split("|")
         if _is_head(line):
+            cells = [cell.strip() for cell in cells]
             self.began = True
             self._places = tuple(cells.index(name) if name in cells else -1 for name in _COLUMNS)
             return
         if not self._places or len(cells) <= max(self._places):
             return
-        clock, node, iterations, bound, objective = (cells[place] if place >= 0 else "" for place in self._places)
+        clock, node, iterations, bound, objective = [
+            cells[place].strip() if place >= 0 else "" for place in self._places
+        ]
         # A letter in front of the time tells which heuristic found a solution.
         time = seconds(clock.rpartition(" ")[2] if clock[:1].isdigit() or " " in clock else clock[1:])
         if time is None or count(node) is None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 INFINITE: Final = 1e20
 """From here on solvers mean infinity: HiGHS and SCIP have 1e20, Gurobi 1e30, CBC 1e50."""
 
-_LONGEST_NUMBER = 40
 _BACK_IN_TIME = 1.0
 _SCALES: Final = {"k": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "T": 1e12}
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -60,17 +59,15 @@ def verdict(text: str) -> str:
 
 def number(text: str) -> float | None:
     """Returns a number as solvers print it, or None for what is none, or infinite."""
-    if len(text) > _LONGEST_NUMBER or "_" in text or not text.isascii():
-        return None
     try:
-        value = float(text.replace("'", ""))
+        value = float(text)
     except ValueError:
         return None
     return value + 0.0 if abs(value) < INFINITE else None  # -0.0 becomes 0.0; NaN is no less than anything
 
 
 def count(text: str) -> int | None:
-    """Returns how many, such as `1234`, `1'234` or `12k`, or None for what is no count."""
+    """Returns how many, such as `1234` or `12k`, or None for what is no count."""
     scale = _SCALES.get(text[-1:], 1.0)
     value = number(text if scale == 1.0 else text[:-1])
     return int(value * scale) if value is not None and value >= 0 else None

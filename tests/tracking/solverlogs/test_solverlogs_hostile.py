@@ -118,6 +118,13 @@ def test_hostile_lines_take_linear_time(start):
     assert time.process_time() - began < 5
 
 
+@pytest.mark.parametrize("line", [b"\n", b"a\n", b"presolve\n", b"#1 0.1s\n", b"  Status  \n"])
+def test_a_huge_number_of_lines_is_read_in_time(line):
+    began = time.process_time()
+    sensible(read(b"Running HiGHS\nStarting CP-SAT solver\n" + line * (1_000_000 // len(line))))
+    assert time.process_time() - began < 3
+
+
 @settings(max_examples=20)
 @given(st.binary(min_size=1, max_size=30))
 def test_a_huge_log_of_anything_is_read_in_time(chunk):
