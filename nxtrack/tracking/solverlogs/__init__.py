@@ -29,7 +29,7 @@ _FAMILIES: dict[str, tuple[bytes, ...]] = {
     "cbc": (b"Welcome to the CBC", b"Cbc00"),
     "cpsat": (b"Starting CP-SAT solver", b"CpSolverResponse"),
     "gurobi": (b"Gurobi Optimizer version", b" Expl Unexpl |"),
-    "highs": (b"Running HiGHS", b"Src  Proc. InQueue", b"Solving report"),
+    "highs": (b"Running HiGHS", b"Src  Proc. InQueue", b"Solving report", b"HiGHS run time"),
     "scip": (b"SCIP Status", b"| primalbound "),
 }
 _LONGEST_LINE = 1000

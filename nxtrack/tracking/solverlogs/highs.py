@@ -1,4 +1,7 @@
-"""Reads logs of HiGHS, which highspy, scipy's `milp` and `linprog`, cvxpy, Pyomo and PuLP print; seen: 1.12 to 1.16."""
+"""Reads logs of HiGHS, which highspy, scipy's `milp` and `linprog`, cvxpy, Pyomo and PuLP print; seen: 1.12 to 1.16.
+
+It prints its banner once a process, so the log of most runs has none.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ class Highs(Solve):
     NAME = "HiGHS"
     BANNERS: ClassVar = ("Running HiGHS",)
     OPENINGS: ClassVar = ("Coefficient ranges:", "Presolving model", "Src  Proc. InQueue")
-    ENDINGS: ClassVar = ("Solving report",)
+    ENDINGS: ClassVar = ("Solving report", "Model status  ")
 
     _reporting = False
 
     @classmethod
     def opens(cls, line: str) -> bool:
-        """Says so of the model's size as well, the first line of a second solve by the same instance."""
+        """Says so of the model's size as well, the first line of any solve but the first."""
         return super().opens(line) or _MODEL.match(line) is not None
 
     def take(self, line: str) -> None:

@@ -100,7 +100,7 @@ class Solve:
     """One solve as its log tells it so far; each solver has a class of its own.
 
     A class names the beginnings of lines with which a solve begins whatever came before (`BANNERS`), with which one
-    begins when none of its own is going on (`OPENINGS`), as a solver may print no banner the second time, and those of
+    begins when none of its own is going on (`OPENINGS`), as a solver may print no banner every time, and those of
     its end, which show one only when none of its own came before (`ENDINGS`): a log may have lost its beginning, and
     programs print a result again.
 

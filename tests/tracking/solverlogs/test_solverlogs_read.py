@@ -145,6 +145,13 @@ def test_of_two_solves_by_one_instance_the_last_counts(name, status, objective, 
     assert found["solves"] == 2
 
 
+def test_highs_prints_its_banner_for_the_first_solve_of_a_process_only():
+    for name in SAMPLES:
+        if name.startswith(("highs", "scipy")):
+            later = sample(name).partition(b"\n")[2]
+            assert read(later) == read(sample(name)), name
+
+
 def test_of_several_solvers_the_last_counts():
     samples = ["highs-mip-optimal", "cbc-mip-optimal", "scip-mip-optimal", "gurobi-mip-optimal", "cpsat-maximum"]
     for last in samples:
