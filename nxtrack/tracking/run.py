@@ -145,7 +145,8 @@ class Run:
         Args:
             name: The metric's name; its last value becomes the run's.
             value: A number, as a rule. A number that is not finite becomes null, and a list or dict JSON text.
-            step: Where in a series the value stands: an iteration, a time. What is no number is left out.
+            step: Where in a series the value stands: an iteration, a time. What is no number is left out. A series of
+                several values becomes a chart.
         """
         writer = self._state.writer
         if writer is None:

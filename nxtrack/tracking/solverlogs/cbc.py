@@ -1,4 +1,4 @@
-"""Reads logs of CBC, which PuLP and OR-tools' `MPSolver` print; seen: 2.10.
+"""Owns the reading of logs of CBC, which PuLP and OR-tools' `MPSolver` print; seen: 2.10.
 
 It minimises, so on its way it tells a maximised objective with the other sign, and only its result as it is.
 """

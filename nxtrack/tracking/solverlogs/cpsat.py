@@ -1,4 +1,4 @@
-"""Reads logs of OR-tools' CP-SAT with `log_search_progress`; seen: 9.15.
+"""Owns the reading of logs of OR-tools' CP-SAT with `log_search_progress`; seen: 9.15.
 
 The log does not tell what ended a solve without a proof: that was its time limit when it took that long, and when no
 other limit was set, somebody who stopped it. Its branches stand for nodes.

@@ -1,4 +1,4 @@
-"""Reads logs of Gurobi, as gurobipy, Pyomo and PuLP print them; seen: 13."""
+"""Owns the reading of logs of Gurobi, as gurobipy, Pyomo and PuLP print them; seen: 13."""
 
 from __future__ import annotations
 
