@@ -1,4 +1,4 @@
-"""Owns the reading of logs of HiGHS, which highspy, scipy's `milp` and `linprog`, cvxpy, Pyomo and PuLP print; seen: 1.12 to 1.16.
+"""Owns the reading of logs of HiGHS, which highspy, scipy, cvxpy, Pyomo and PuLP print; seen: 1.12 and 1.16.
 
 It prints its banner once a process, so the log of most runs has none.
 """

@@ -1,4 +1,4 @@
-"""Owns the reading of logs of SCIP, which PySCIPOpt and OR-tools' `MPSolver` print; seen: 9 and 10.
+"""Owns the reading of logs of SCIP, which PySCIPOpt and OR-tools' `MPSolver` print; seen: 10.
 
 It prints no banner and ends with "SCIP Status". It tells its LP iterations only in the table, so they are those of the
 last row.
