@@ -37,6 +37,7 @@ VARIABLES = [
     ("NXTRACK_BACKOFF", "backoff", "0.5", 0.5),
     ("NXTRACK_EXIT_WAIT", "exit_wait", "0", 0.0),
     ("NXTRACK_ANSWER_WAIT", "answer_wait", "2.5", 2.5),
+    ("NXTRACK_SOLVER_METRICS", "solver_metrics", "OFF", "off"),
     ("NEXTMV_API_KEY", "api_key", f" {SECRET} ", SECRET),
     ("NEXTMV_ENDPOINT", "endpoint", "https://eu", "https://eu"),
     ("NEXTMV_PROFILE", "profile", "work", "work"),
@@ -46,6 +47,7 @@ VARIABLES = [
 WRONG = [
     ("NXTRACK_MODE", "mode", "sometimes"),
     ("NXTRACK_CAPTURE", "capture", "on"),
+    ("NXTRACK_SOLVER_METRICS", "solver_metrics", "on"),
     ("NXTRACK_STREAMS", "streams", "stdin"),
     ("NXTRACK_DURABILITY", "durability", "forever"),
     ("NXTRACK_SETTLE", "settle", "-1"),

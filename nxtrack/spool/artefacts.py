@@ -14,6 +14,7 @@ from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import captures, logfile, system
 from nxtrack.spool.layout import NO_FILE, open_file, reason
 from nxtrack.spool.logtext import LogText, Part, readable
+from nxtrack.spool.pieces import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,10 +146,9 @@ def _payload(paths: Layout, run_id: str, record: Payload) -> Source:
 
 
 def _from_pieces(run: RunRecord) -> Source | None:
-    """Puts together what a run that never returned had logged: its last metrics, and its assets."""
-    pieces: dict[str, object] = {}
-    if run.metrics:
-        pieces["metrics"] = {metric.name: metric.value for metric in run.metrics}
-    if run.assets:
-        pieces["assets"] = run.assets
-    return Source(data=msgspec.json.encode(pieces)) if pieces else None
+    """Puts together what a run that never returned had logged: its last metrics, their series, and its assets."""
+    pieces = Pieces()
+    for metric in run.metrics:
+        pieces.add_metric(metric.name, metric.value, metric.step)
+    pieces.assets += run.assets
+    return Source(data=msgspec.json.encode(pieces.joined(None))) if pieces else None

@@ -170,6 +170,21 @@ class LogFile:
             return "it is longer than NXTRACK_MAX_LOG allows"
         return self.cut
 
+    def ends(self, most: int) -> bytes:
+        """Returns what the log holds; of a long one the first and the last `most` bytes, on lines of their own.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if self._descriptor < 0 or not self._size:
+            return b""
+        size = os.fstat(self._descriptor).st_size
+        head, tail = kept(size, self._most, self._beyond)
+        if size <= 2 * most and not tail:
+            return _read(self._descriptor, 0, size)
+        tail = min(tail or most, most)
+        return _read(self._descriptor, 0, min(head, most)) + b"\n" + _read(self._descriptor, size - tail, size)
+
     def settle(self) -> int:
         """Gives the log its name, now that the run has ended; returns how many bytes it has.
 
@@ -257,7 +272,7 @@ def summary(descriptor: int, most: int | None, beyond: int = 0) -> Logged | None
 
 def _read(descriptor: int, begin: int, end: int) -> bytes:
     os.lseek(descriptor, begin, os.SEEK_SET)
-    return os.read(descriptor, end - begin)
+    return os.read(descriptor, end - begin)  # All of it: a file gives what it has.
 
 
 def _checksum(descriptor: int, parts: list[tuple[int, int]]) -> int:

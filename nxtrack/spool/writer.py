@@ -238,6 +238,15 @@ class RunWriter:
         """Whether the log takes nothing more, as the disk cannot take the middle of it back."""
         return self._log.is_full
 
+    def log_ends(self, most: int) -> bytes:
+        """Returns what the log holds; of a long one the first and the last `most` bytes, on lines of their own.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with self._lock:
+            return self._log.ends(most)
+
     def finish(self, *records: AnyRecord) -> None:
         """Writes the last frames and hands the run over to delivery.
 

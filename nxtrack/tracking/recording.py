@@ -13,11 +13,11 @@ import msgspec
 from nxtrack import settings
 from nxtrack.errors import SpoolUnsafe
 from nxtrack.spool import ids, masks, owner, system
-from nxtrack.spool.records import End, Output, Start, now
+from nxtrack.spool.records import End, Metric, Output, Start, now
 from nxtrack.spool.store import spool
-from nxtrack.tracking import channels, descriptors, ready, state, streams, values
+from nxtrack.tracking import channels, descriptors, ready, solverlogs, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
-from nxtrack.tracking.run import Run, content_of, option_texts, shown, utf8
+from nxtrack.tracking.run import Run, content_of, option_texts, recordable, shown, utf8
 from nxtrack.tracking.state import UNSET, RunState
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MAX_ERROR = 4096
 """Characters of an error message that are kept."""
+
+MOST_READ = 2_000_000
+"""Bytes at the beginning of a log, and at its end, in which a solver is looked for."""
 
 
 class Recording:
@@ -243,6 +246,8 @@ class Recording:
         if writer is None or writer.detached:
             return
         self._end_log(error if message is not None else None)
+        if self._settings.solver_metrics != "off":
+            self._read_solver_metrics(writer)
         records: tuple[Input | Output, ...] = ()
         try:
             output = self._output(result if run.output is UNSET else run.output)
@@ -306,8 +311,8 @@ class Recording:
         if plan.process_output is not None and result is not None:
             result = plan.process_output(result)
         value: Any = values.as_output(result)
-        if run.metrics or run.assets:
-            value = with_pieces(value, run.metrics, run.assets)
+        if run.pieces:
+            value = run.pieces.joined(value)
         return None if value is None else content_of(value, plan.redaction)
 
     @absorbed
@@ -325,6 +330,15 @@ class Recording:
             trace = trace.tb_next
         lines = traceback.format_exception(type(error), error, trace)
         self._state.log("".join(lines).encode("utf-8", "backslashreplace"), beyond=True)
+
+    @absorbed
+    def _read_solver_metrics(self, writer: RunWriter) -> None:
+        """Adds to what the run logged what a solver says of itself in the run's log."""
+        reading = solverlogs.read(writer.log_ends(MOST_READ))
+        if reading is not None:
+            mask = functools.partial(recordable, redaction=self._plan.redaction)
+            metrics = solverlogs.add(reading, self._state.pieces, mask)
+            writer.append(*(Metric(name=name, value=value) for name, value in metrics.items()))
 
     def _lost(self, error: Exception) -> None:
         """Tells, once, that a run is not recorded as it should be, and counts it if nothing of it will be delivered."""
@@ -384,17 +398,6 @@ def failure(error: BaseException | None) -> str | None:
         text = ""
     name = type(error).__name__
     return utf8(f"{name}: {text}" if text else name)
-
-
-def with_pieces(output: Any, metrics: dict[str, Any], assets: list[msgspec.Raw]) -> dict[str, Any]:
-    """Returns an output with logged metrics and assets in it, where the platform looks for them; its own win."""
-    whole: dict[str, Any] = dict(output or {})
-    own_metrics, own_assets = whole.get("metrics"), whole.get("assets")
-    if metrics and (own_metrics is None or isinstance(own_metrics, dict)):
-        whole["metrics"] = {**metrics, **(own_metrics or {})}
-    if assets and (own_assets is None or isinstance(own_assets, list)):
-        whole["assets"] = [*(own_assets or []), *assets]
-    return whole
 
 
 _NO_SINK = streams.Sink((), lambda _: None)

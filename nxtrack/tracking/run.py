@@ -51,6 +51,18 @@ def content_of(value: Any, redaction: Redaction) -> Content:
     return Content(encoded.data, encoded.notes)
 
 
+def recordable(name: str, value: Any, redaction: Redaction) -> tuple[str, Any]:
+    """Returns the name and value, made of what JSON knows, of a metric as it will be recorded."""
+    if redaction:
+        # By name as well: what shall not be recorded may be told by the metric's own.
+        masked: Any = msgspec.json.decode(content_of({name: value}, redaction).data)
+        shown_ones = cast("dict[str, Any]", masked) if isinstance(masked, dict) else {}
+        name, value = next(iter(shown_ones.items()), (name, None))
+    if isinstance(value, dict | list):
+        value = msgspec.json.encode(value).decode()
+    return name, value
+
+
 class Run:
     """A run while it is recorded. What is assigned is written to the spool at once, so that a kill does not lose it.
 
@@ -133,23 +145,17 @@ class Run:
         Args:
             name: The metric's name; its last value becomes the run's.
             value: A number, as a rule. A number that is not finite becomes null, and a list or dict JSON text.
-            step: Where in a series the value stands: an iteration, a time. What is no number is left out.
+            step: Where in a series the value stands: an iteration, a time. What is no number is left out. A series of
+                several values becomes a chart.
         """
         writer = self._state.writer
         if writer is None:
             return
-        label, redaction = utf8(name), self._state.redaction
-        plain: Any = msgspec.json.decode(values.encode(value).data)
-        if redaction:
-            # By name as well: what shall not be recorded may be told by the metric's own.
-            masked: Any = msgspec.json.decode(content_of({label: plain}, redaction).data)
-            label, plain = next(iter(cast("dict[str, Any]", masked).items()), (label, None))
-        if isinstance(plain, dict | list):
-            plain = msgspec.json.encode(plain).decode()
+        label, plain = recordable(utf8(name), msgspec.json.decode(values.encode(value).data), self._state.redaction)
         place = None if step is None else msgspec.json.decode(values.encode(step).data)
         if isinstance(place, bool) or not isinstance(place, int | float):
             place = None
-        self._state.metrics[label] = plain
+        self._state.pieces.add_metric(label, plain, place)
         writer.append(Metric(name=label, value=plain, step=place))
 
     @absorbed
@@ -174,7 +180,7 @@ class Run:
         if visual is not None:
             asset["visual"] = {"type": "custom-tab", **visual}
         raw = msgspec.Raw(content_of(asset, self._state.redaction).data)
-        self._state.assets.append(raw)
+        self._state.pieces.assets.append(raw)
         writer.append(Asset(data=raw))
 
     @absorbed

@@ -6,9 +6,9 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    import msgspec
+from nxtrack.spool.pieces import Pieces
 
+if TYPE_CHECKING:
     from nxtrack.spool.writer import RunWriter
     from nxtrack.tracking.run import Run
     from nxtrack.tracking.streams import Sink
@@ -33,22 +33,20 @@ class RunState:
         sink: Where its text goes; None when it is not captured.
         printed: The way of its captured text to its log.
         output: What was assigned as its output, or UNSET.
-        metrics: The last value of each metric.
-        assets: Encoded assets.
+        pieces: What was logged beside its output.
         public: What users see of it, while it runs: after that it would only keep its input alive.
     """
 
     __slots__ = (
-        "assets",
         "description",
         "error",
         "input",
         "key",
-        "metrics",
         "name",
         "options",
         "output",
         "parent",
+        "pieces",
         "printed",
         "public",
         "redaction",
@@ -71,8 +69,7 @@ class RunState:
         self.options: dict[str, Any] = {}
         self.input: Any = None
         self.output: Any = UNSET
-        self.metrics: dict[str, Any] = {}
-        self.assets: list[msgspec.Raw] = []
+        self.pieces = Pieces()
         self.writer: RunWriter | None = None
         self.sink: Sink | None = None
         self.printed: Log | None = None

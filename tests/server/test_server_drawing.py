@@ -8,6 +8,7 @@ import math
 import re
 import struct
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ from support.pages import Markup
 from nxtrack.server.drawing.assets import draw, draw_series
 from nxtrack.server.drawing.facts import flat, series
 from nxtrack.server.drawing.trees import tree
+from nxtrack.spool.pieces import Pieces
+from nxtrack.tracking import solverlogs
 
 HOSTILE = "</title></svg><script>alert(1)</script>\"'&"
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
@@ -73,6 +76,23 @@ def chartjs(kind, *datasets, labels=None, **options):
 
 def count(page, tag):
     return sum(name == tag for name, _ in page.tags)
+
+
+def test_charts_of_a_solver_and_of_logged_series():
+    log = Path(__file__).parents[1] / "tracking" / "solverlogs" / "gurobi-mip-node-limit.log"
+    pieces = Pieces()
+    solverlogs.add(solverlogs.read(log.read_bytes()), pieces, lambda name, value: (name, value))
+    for step in range(3):
+        pieces.add_metric("gap", 0.5 / (step + 1), step)
+        pieces.add_metric("cost", 10 - step, step)
+    solver, series = json.loads(json.dumps(pieces.joined(None)["assets"]))
+    drawing, page = one(solver["content"], solver["visual"]["schema"])
+    assert not drawing.left_out
+    assert [name for _, name in drawing.legend] == ["objective", "bound"]
+    assert "seconds" in page.texts
+    assert count(page, "polyline") == 2
+    drawings = draw(series["content"], series["visual"]["schema"])
+    assert [checked(drawing).texts.count("step") for drawing in drawings] == [1, 1]
 
 
 def test_bars_of_chartjs():

@@ -519,6 +519,17 @@ def test_of_a_log_that_is_too_long_head_tail_and_what_goes_beyond_are_kept(begin
         assert lines[-2] == b"000999999"
 
 
+def test_the_ends_of_a_log(begin, ended):
+    run = begin()
+    assert run.log_ends(10) == b""
+    run.log(b"0123456789")
+    assert [run.log_ends(most) for most in (10, 5, 4)] == [b"0123456789", b"0123456789", b"0123\n6789"]
+    run.log(b"abc")
+    assert [run.log_ends(most) for most in (100, 2)] == [b"0123456789abc", b"01\nbc"]
+    run.finish(ended)
+    assert run.log_ends(10) == b""
+
+
 def test_a_folder_that_somebody_removed_is_made_again(store, begin):
     begin().close()
     for _ in range(2):

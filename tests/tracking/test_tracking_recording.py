@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nxtrack import configure, current_run, track
-from nxtrack.tracking.recording import MAX_ERROR, failure, with_pieces
+from nxtrack.tracking.recording import MAX_ERROR, failure
 
 
 class Mute(Exception):
@@ -419,13 +419,6 @@ def test_settings_of_the_call_win(recorded, monkeypatch):
     first, second = recorded()
     assert (first.app_id, first.instance_id, first.logs) == ("of-environment", "instance", "err\n")
     assert (second.app_id, second.instance_id, second.logs) == ("of-call", "other", "out\n")
-
-
-def test_metrics_and_assets_in_the_output():
-    assert with_pieces(None, {"a": 1}, []) == {"metrics": {"a": 1}}
-    assert with_pieces({"metrics": {"a": 2}}, {"a": 1, "b": 1}, []) == {"metrics": {"a": 2, "b": 1}}
-    assert with_pieces({"metrics": [1], "assets": {}}, {"a": 1}, [b"x"]) == {"metrics": [1], "assets": {}}
-    assert with_pieces({"assets": [1]}, {}, [b"x"]) == {"assets": [1, b"x"]}
 
 
 def test_unencodable_values(only):
