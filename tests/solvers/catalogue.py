@@ -1,0 +1,81 @@
+"""All cases: the solvers, what each is given, how its log begins, and which metrics its log tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from solvers.instances import ROUTES
+
+STATUS, OBJECTIVE, BOUND, GAP = "status", "objective", "bound", "gap"
+NODES, ITERATIONS, SECONDS = "nodes", "iterations", "solve_seconds"
+"""What the metrics are called."""
+
+HIGHS = (STATUS, OBJECTIVE, BOUND, GAP, NODES, ITERATIONS, SECONDS)
+CP_SAT = (STATUS, OBJECTIVE, BOUND, GAP, SECONDS)
+SCIP = (STATUS, OBJECTIVE, BOUND, GAP, NODES, SECONDS)
+CBC = (STATUS, OBJECTIVE, NODES, ITERATIONS, SECONDS)
+GUROBI = (STATUS, OBJECTIVE, BOUND, GAP, NODES, ITERATIONS, SECONDS)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One solver.
+
+    Attributes:
+        name: What the table calls it.
+        program: Its file in `programs`, without `with_` and `.py`.
+        packages: What has to be installed, as pip names it; the first one's version is told.
+        begun: What its log shows once the solver is at work.
+        metrics: Which metrics its log tells; none of a log that nxtrack does not read.
+        instance: What is solved to its optimum.
+        hard: What it is killed and interrupted at.
+        options: What the program is told besides.
+        enough: What it is told besides so that it ends at the optimum, where it can't know by itself.
+        holds_gil: No other Python thread runs while it solves: the table says so, so it is looked at.
+    """
+
+    name: str
+    program: str
+    packages: tuple[str, ...]
+    begun: bytes
+    metrics: tuple[str, ...] = ()
+    instance: str = "ft06"
+    hard: str = "ft10"
+    options: dict[str, Any] = field(default_factory=dict)
+    enough: dict[str, Any] = field(default_factory=dict)
+    holds_gil: bool = False
+
+
+_AT_HIGHS = b"BestBound"
+
+CASES = (
+    Case("highspy", "highspy", ("highspy",), _AT_HIGHS, HIGHS),
+    Case("scipy `milp`", "scipy", ("scipy",), _AT_HIGHS, HIGHS),
+    Case("OR-tools CP-SAT", "cpsat", ("ortools",), b"Starting search", CP_SAT, hard="ta40"),
+    Case("OR-tools routing", "routing", ("ortools",), b"Solution #", (), ROUTES, ROUTES, enough={"solutions": 100}),
+    Case("OR-tools MPSolver, SCIP", "pywraplp", ("ortools",), b"dualbound", SCIP, options={"solver": "SCIP"}),
+    Case("OR-tools MPSolver, CBC", "pywraplp", ("ortools",), b"Continuous objective", CBC, options={"solver": "CBC"}),
+    Case("PuLP, CBC", "pulp", ("pulp",), b"Continuous objective", CBC),
+    Case(
+        "PySCIPOpt `optimize()`, which holds the GIL",
+        "pyscipopt",
+        ("pyscipopt",),
+        b"dualbound",
+        SCIP,
+        options={"method": "optimize"},
+        holds_gil=True,
+    ),
+    Case(
+        "PySCIPOpt `optimizeNogil()`",
+        "pyscipopt",
+        ("pyscipopt",),
+        b"dualbound",
+        SCIP,
+        options={"method": "optimizeNogil"},
+    ),
+    Case("gurobipy", "gurobipy", ("gurobipy",), b"BestBd", GUROBI),
+    Case("PyVRP", "pyvrp", ("pyvrp",), b"Iters", (), ROUTES, ROUTES, enough={"iterations": 1000}),
+    Case("Pyomo, HiGHS", "pyomo", ("pyomo", "highspy"), _AT_HIGHS, HIGHS),
+    Case("CVXPY, HiGHS", "cvxpy", ("cvxpy", "highspy"), _AT_HIGHS, HIGHS),
+)
