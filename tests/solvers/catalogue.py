@@ -31,6 +31,7 @@ class Case:
         instance: What is solved to its optimum.
         hard: What it is killed and interrupted at.
         options: What the program is told besides.
+        lines: What the program wrote of its log ends with a whole line at any time, as long as it is at a terminal.
         enough: What it is told besides so that it ends at the optimum, where it can't know by itself.
         holds_gil: No other Python thread runs while it solves: the table says so, so it is looked at.
     """
@@ -45,6 +46,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     enough: dict[str, Any] = field(default_factory=dict)
     holds_gil: bool = False
+    lines: bool = True
 
 
 _AT_HIGHS = b"BestBound"
@@ -56,7 +58,8 @@ CASES = (
     Case("OR-tools routing", "routing", ("ortools",), b"Solution #", (), ROUTES, ROUTES, enough={"solutions": 100}),
     Case("OR-tools MPSolver, SCIP", "pywraplp", ("ortools",), b"dualbound", SCIP, options={"solver": "SCIP"}),
     Case("OR-tools MPSolver, CBC", "pywraplp", ("ortools",), b"Continuous objective", CBC, options={"solver": "CBC"}),
-    Case("PuLP, CBC", "pulp", ("pulp",), b"Continuous objective", CBC),
+    # CBC is a child here, with buffers of its own.
+    Case("PuLP, CBC", "pulp", ("pulp",), b"Continuous objective", CBC, lines=False),
     Case(
         "PySCIPOpt `optimize()`, which holds the GIL",
         "pyscipopt",

@@ -14,6 +14,11 @@ from typing import Any
 ROUTES = "E-n22-k4"
 """21 clients in the places of Christofides and Eilon (1969), in CVRPLIB's numbering; at best 375 long."""
 
+TINY = "tiny"
+"""A job shop made up here, to try the harness with. At best done at 10: the first machine takes 9, the other 1 more."""
+
+_TINY = {"duration_matrix": [[3, 2], [2, 4], [4, 1]], "machines_matrix": [[0, 1], [0, 1], [0, 1]]}
+
 _ROUTING: dict[str, Any] = {
     "capacity": 6000,
     "vehicles": 4,
@@ -27,6 +32,8 @@ _ROUTING: dict[str, Any] = {
         *(1200, 1300, 1300, 300, 900, 2100, 1000, 900, 2500, 1800, 700),
     ],
 }
+
+_HERE: dict[str, tuple[dict[str, Any], float]] = {ROUTES: (_ROUTING, 375), TINY: (_TINY, 10)}
 
 
 @cache
@@ -42,12 +49,12 @@ def _job_shops() -> dict[str, Any]:
 
 def problem(name: str) -> dict[str, Any]:
     """Returns an instance: of a job shop its `duration_matrix` and `machines_matrix`."""
-    if name == ROUTES:
-        return _ROUTING
+    if name in _HERE:
+        return _HERE[name][0]
     shop = _job_shops()[name]
     return {"name": name, "duration_matrix": shop["duration_matrix"], "machines_matrix": shop["machines_matrix"]}
 
 
 def optimum(name: str) -> float:
     """Returns the cost of the best solution there is."""
-    return 375 if name == ROUTES else float(_job_shops()[name]["metadata"]["optimum"])
+    return _HERE[name][1] if name in _HERE else float(_job_shops()[name]["metadata"]["optimum"])

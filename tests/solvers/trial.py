@@ -98,8 +98,10 @@ class Tried:
         columns: What came of it, by column.
     """
 
-    def __init__(self, bench: Bench, case: Case, size: Size) -> None:
+    def __init__(self, bench: Bench, case: Case, size: Size, **environment: str) -> None:
+        """Takes what is tried, how much, and what the environment of its processes holds besides."""
         self.bench, self.case, self.size = bench, case, size
+        self._more = environment
         self.columns = {name: Column() for name in ("result", "log", "metrics", "killed", "ctrl_c")}
         self._problem = instances.problem(case.instance) | case.options | case.enough
         self._hard = instances.problem(case.hard) | case.options
@@ -121,7 +123,9 @@ class Tried:
         command = [sys.executable, str(PROGRAMS / f"with_{self.case.program}.py"), str(file)]
         temporary = trial.folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        with Terminal(command, trial.environment(TMPDIR=str(temporary)), trial.folder, streams) as terminal:
+        with Terminal(
+            command, trial.environment(TMPDIR=str(temporary), **self._more), trial.folder, streams
+        ) as terminal:
             yield terminal
 
     def _ended(self, trial: Trial, terminal: Terminal, seconds: float) -> Ended | None:
@@ -209,7 +213,11 @@ class Tried:
             catalogue.GAP: (0.0, 1e-4),
             catalogue.SECONDS: (0.05, 0.1),
         }.get(name, (1e-4, 1e-4))
-        return "" if compare.near(wanted, got, relative=relative, absolute=absolute) else f"{name} is {got!r}, not {wanted}"
+        return (
+            ""
+            if compare.near(wanted, got, relative=relative, absolute=absolute)
+            else f"{name} is {got!r}, not {wanted}"
+        )
 
     def killed(self, seconds: float) -> None:
         """Kills a run in the middle, and looks at what is delivered of it."""
@@ -237,6 +245,8 @@ class Tried:
             column.find(compare.same(ended.both, captured, "log"))
         if self.case.begun not in captured:
             column.find(f"the log of {len(captured):,} bytes does not hold {self.case.begun!r}")
+        if self.case.lines and not captured.endswith(b"\n"):
+            column.find(f"the log ends within a line: {captured[-60:]!r}")
         if b"The solver returned" in captured:
             column.find("the log tells that the solver returned")
 
@@ -295,7 +305,9 @@ class Tried:
 def _ending(ended: Ended) -> str:
     """Returns by which exception, if any, a program ended."""
     said = ended.stderr or ended.both
-    found = re.findall(rb"^([\w.]*(?:Error|Interrupt|Exit|Exception))(?::.*)?$", said[said.rfind(TRACEBACK) :], re.MULTILINE)
+    found = re.findall(
+        rb"^([\w.]*(?:Error|Interrupt|Exit|Exception))(?::.*)?$", said[said.rfind(TRACEBACK) :], re.MULTILINE
+    )
     if ended.status and TRACEBACK in said and found:
         return found[-1].decode()  # Python ends by SIGINT after a KeyboardInterrupt, so it comes first.
     return signal.Signals(-ended.status).name if ended.status < 0 else ""
