@@ -8,14 +8,11 @@ from typing import Any
 from solvers.instances import ROUTES
 
 STATUS, OBJECTIVE, BOUND, GAP = "status", "objective", "bound", "gap"
-NODES, ITERATIONS, SECONDS = "nodes", "iterations", "solve_seconds"
+NODES, ITERATIONS, SECONDS = "nodes", "iterations", "time"
 """What the metrics are called."""
 
-HIGHS = (STATUS, OBJECTIVE, BOUND, GAP, NODES, ITERATIONS, SECONDS)
-CP_SAT = (STATUS, OBJECTIVE, BOUND, GAP, SECONDS)
-SCIP = (STATUS, OBJECTIVE, BOUND, GAP, NODES, SECONDS)
-CBC = (STATUS, OBJECTIVE, NODES, ITERATIONS, SECONDS)
-GUROBI = (STATUS, OBJECTIVE, BOUND, GAP, NODES, ITERATIONS, SECONDS)
+METRICS = (STATUS, OBJECTIVE, BOUND, GAP, NODES, ITERATIONS, SECONDS)
+"""What the logs tell that nxtrack reads."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +49,22 @@ class Case:
 _AT_HIGHS = b"BestBound"
 
 CASES = (
-    Case("highspy", "highspy", ("highspy",), _AT_HIGHS, HIGHS),
-    Case("scipy `milp`", "scipy", ("scipy",), _AT_HIGHS, HIGHS),
-    Case("OR-tools CP-SAT", "cpsat", ("ortools",), b"Starting search", CP_SAT, hard="ta40"),
+    Case("highspy", "highspy", ("highspy",), _AT_HIGHS, METRICS),
+    Case("scipy `milp`", "scipy", ("scipy",), _AT_HIGHS, METRICS),
+    Case("OR-tools CP-SAT", "cpsat", ("ortools",), b"Starting search", METRICS, hard="ta40"),
     Case("OR-tools routing", "routing", ("ortools",), b"Solution #", (), ROUTES, ROUTES, enough={"solutions": 100}),
-    Case("OR-tools MPSolver, SCIP", "pywraplp", ("ortools",), b"dualbound", SCIP, options={"solver": "SCIP"}),
-    Case("OR-tools MPSolver, CBC", "pywraplp", ("ortools",), b"Continuous objective", CBC, options={"solver": "CBC"}),
+    Case("OR-tools MPSolver, SCIP", "pywraplp", ("ortools",), b"dualbound", METRICS, options={"solver": "SCIP"}),
+    Case(
+        "OR-tools MPSolver, CBC", "pywraplp", ("ortools",), b"Continuous objective", METRICS, options={"solver": "CBC"}
+    ),
     # CBC is a child here, with buffers of its own.
-    Case("PuLP, CBC", "pulp", ("pulp",), b"Continuous objective", CBC, lines=False),
+    Case("PuLP, CBC", "pulp", ("pulp",), b"Continuous objective", METRICS, lines=False),
     Case(
         "PySCIPOpt `optimize()`, which holds the GIL",
         "pyscipopt",
         ("pyscipopt",),
         b"dualbound",
-        SCIP,
+        METRICS,
         options={"method": "optimize"},
         holds_gil=True,
     ),
@@ -74,11 +73,11 @@ CASES = (
         "pyscipopt",
         ("pyscipopt",),
         b"dualbound",
-        SCIP,
+        METRICS,
         options={"method": "optimizeNogil"},
     ),
-    Case("gurobipy", "gurobipy", ("gurobipy",), b"BestBd", GUROBI),
+    Case("gurobipy", "gurobipy", ("gurobipy",), b"BestBd", METRICS),
     Case("PyVRP", "pyvrp", ("pyvrp",), b"Iters", (), ROUTES, ROUTES, enough={"iterations": 1000}),
-    Case("Pyomo, HiGHS", "pyomo", ("pyomo", "highspy"), _AT_HIGHS, HIGHS),
-    Case("CVXPY, HiGHS", "cvxpy", ("cvxpy", "highspy"), _AT_HIGHS, HIGHS),
+    Case("Pyomo, HiGHS", "pyomo", ("pyomo", "highspy"), _AT_HIGHS, METRICS),
+    Case("CVXPY, HiGHS", "cvxpy", ("cvxpy", "highspy"), _AT_HIGHS, METRICS),
 )

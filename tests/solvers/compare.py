@@ -73,5 +73,7 @@ def near(wanted: object, got: object, *, relative: float, absolute: float) -> bo
 
 
 def plain(output: Any) -> Any:
-    """Returns an output without the metrics that were added to it."""
-    return {name: value for name, value in output.items() if name != "metrics"} if isinstance(output, dict) else output
+    """Returns an output without what was added to it: the metrics, and what draws their course."""
+    if not isinstance(output, dict):
+        return output
+    return {name: value for name, value in output.items() if name not in {"metrics", "assets"}}

@@ -132,9 +132,12 @@ class Terminal:
 
 
 def _be_plain(slave: int) -> None:
-    """Lets a terminal pass bytes as they are written, and show nothing that is typed; Ctrl-C still interrupts."""
+    """Lets a terminal pass bytes as they are written, and show nothing that is typed; Ctrl-C still interrupts.
+
+    But it does not throw away what was written just before, as it would by default.
+    """
     how = termios.tcgetattr(slave)
     how[1] &= ~termios.OPOST
-    how[3] &= ~termios.ECHO
+    how[3] = how[3] & ~termios.ECHO | termios.NOFLSH
     termios.tcsetattr(slave, termios.TCSANOW, how)
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))

@@ -30,8 +30,9 @@ def solve(problem: Problem, limit: float) -> Answer:
         solver.objective_value if status in {"OPTIMAL", "FEASIBLE"} else None,
         status=status.lower(),
         bound=solver.best_objective_bound,
-        branches=solver.num_branches,
-        solve_seconds=solver.wall_time,
+        nodes=solver.num_branches,
+        iterations=solver.response_proto.num_lp_iterations,
+        time=solver.wall_time,
     )
 
 

@@ -28,7 +28,8 @@ def solve(problem: Problem, limit: float) -> Answer:
         bound=model.ObjBound,
         gap=model.MIPGap if model.SolCount else None,
         nodes=model.NodeCount,
-        solve_seconds=model.Runtime,
+        iterations=model.IterCount,
+        time=model.Runtime,
     )
 
 

@@ -29,7 +29,8 @@ def solve(problem: Problem, limit: float) -> Answer:
         bound=info.mip_dual_bound,
         gap=info.mip_gap,
         nodes=info.mip_node_count,
-        solve_seconds=highs.getRunTime(),
+        iterations=info.simplex_iteration_count,
+        time=highs.getRunTime(),
     )
 
 

@@ -47,7 +47,8 @@ def solve(problem: Problem, limit: float) -> Answer:
         bound=model.getDualbound(),
         gap=model.getGap(),
         nodes=model.getNNodes(),
-        solve_seconds=model.getSolvingTime(),
+        iterations=model.getNLPIterations(),
+        time=model.getSolvingTime(),
         turns_of_another_thread=taken,
     )
 

@@ -30,6 +30,7 @@ def solve(problem: Problem, limit: float) -> Answer:
         status=status,
         bound=solver.Objective().BestBound(),
         nodes=solver.nodes(),
+        iterations=solver.iterations(),
     )
 
 
