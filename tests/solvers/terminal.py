@@ -32,7 +32,7 @@ if os.isatty(0):
 os.execv(sys.argv[1], sys.argv[1:])
 """
 CTRL_C = b"\x03"
-QUIET = 0.3
+QUIET = 0.5
 """Seconds without a byte after which whatever outlives a killed program is taken to have nothing more to say."""
 
 
@@ -108,8 +108,9 @@ class Terminal:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
-        # A child of the program's may hold its streams for as long as it likes.
-        while any(thread.is_alive() for thread in self._threads) and time.monotonic() - self._last < QUIET:
+        # A child of the program's may hold its streams for as long as it likes; without one their end is not far.
+        ended = time.monotonic()
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() - max(ended, self._last) < QUIET:
             time.sleep(0.01)
         return True
 

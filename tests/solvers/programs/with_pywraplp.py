@@ -30,7 +30,8 @@ def solve(problem: Problem, limit: float) -> Answer:
         status=status,
         bound=solver.Objective().BestBound(),
         nodes=solver.nodes(),
-        iterations=solver.iterations(),
+        # SCIP's log tells them only in its table, the last line of which is not the end.
+        iterations=None if problem["solver"] == "SCIP" else solver.iterations(),
     )
 
 
