@@ -28,8 +28,8 @@ LONGEST = 120.0
 """Seconds after which a program is given up."""
 BEGINS = 30.0
 """Seconds within which a solver's log has to be seen at the terminal."""
-SLACK = 5.0
-"""Seconds by which one process may be slower than another because of whatever else runs."""
+SLACK = 10.0
+"""Seconds by which one process may be slower than another because of whatever else runs: twice as slow, and these."""
 OWN = ("The solver is called \N{EM DASH} by Python.\n".encode(), b"This goes to stderr.\n", b"The solver returned ")
 """What the programs print by themselves."""
 TRACEBACK = b"Traceback (most recent call last):"
@@ -267,7 +267,7 @@ class Tried:
                         terminal.type_ctrl_c()
                     else:
                         terminal.process.send_signal(signal.SIGINT)
-                    ended = self._ended(trial, terminal, self.size.patience + BEGINS)
+                    ended = self._ended(trial, terminal, LONGEST)  # Some count processor time.
                     waited = time.monotonic() - began
                 if ended is None:
                     column.find(f"{way}, {whom}: ran on")
@@ -285,7 +285,7 @@ class Tried:
             ("its log showed", tracked_shown, control_shown),
             ("it ended", tracked_waited, control_waited),
         ):
-            if abs(one - other) > SLACK + other / 2:
+            if one > 2 * other + SLACK:
                 column.find(f"{whom}: {what} after {one:.1f} s, without nxtrack after {other:.1f} s")
         if arrived is not None:
             column.find(*(f"{whom}: {finding}" for finding in _misrecorded(arrived, tracked, tracked_how, before)))
