@@ -28,7 +28,7 @@ class Case:
         instance: What is solved to its optimum.
         hard: What it is killed and interrupted at.
         options: What the program is told besides.
-        lines: What the program wrote of its log ends with a whole line at any time, as long as it is at a terminal.
+        child: The solver is a child process, which has buffers of its own and may outlive the call.
         enough: What it is told besides so that it ends at the optimum, where it can't know by itself.
         holds_gil: No other Python thread runs while it solves: the table says so, so it is looked at.
     """
@@ -43,7 +43,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     enough: dict[str, Any] = field(default_factory=dict)
     holds_gil: bool = False
-    lines: bool = True
+    child: bool = False
 
 
 _AT_HIGHS = b"BestBound"
@@ -57,8 +57,7 @@ CASES = (
     Case(
         "OR-tools MPSolver, CBC", "pywraplp", ("ortools",), b"Continuous objective", METRICS, options={"solver": "CBC"}
     ),
-    # CBC is a child here, with buffers of its own.
-    Case("PuLP, CBC", "pulp", ("pulp",), b"Continuous objective", METRICS, lines=False),
+    Case("PuLP, CBC", "pulp", ("pulp",), b"Continuous objective", METRICS, child=True),
     Case(
         "PySCIPOpt `optimize()`, which holds the GIL",
         "pyscipopt",

@@ -245,7 +245,8 @@ class Tried:
             column.find(compare.same(ended.both, captured, "log"))
         if self.case.begun not in captured:
             column.find(f"the log of {len(captured):,} bytes does not hold {self.case.begun!r}")
-        if self.case.lines and not captured.endswith(b"\n"):
+        # At a terminal the C library writes whole lines, and so it has to where the terminal gives way to a log.
+        if not self.case.child and not captured.endswith(b"\n"):
             column.find(f"the log ends within a line: {captured[-60:]!r}")
         if b"The solver returned" in captured:
             column.find("the log tells that the solver returned")
@@ -288,7 +289,8 @@ class Tried:
             if one > 2 * other + SLACK:
                 column.find(f"{whom}: {what} after {one:.1f} s, without nxtrack after {other:.1f} s")
         if arrived is not None:
-            column.find(*(f"{whom}: {finding}" for finding in _misrecorded(arrived, tracked, tracked_how, before)))
+            wrong = _misrecorded(self.case, arrived, tracked, tracked_how, before)
+            column.find(*(f"{whom}: {finding}" for finding in wrong))
             if arrived.input != self._hard:
                 column.find(f"{whom}: the input is {str(arrived.input)[:100]}")
 
@@ -313,7 +315,7 @@ def _ending(ended: Ended) -> str:
     return signal.Signals(-ended.status).name if ended.status < 0 else ""
 
 
-def _misrecorded(arrived: Arrived, ended: Ended, how: str, before: bytes) -> Iterator[str]:
+def _misrecorded(case: Case, arrived: Arrived, ended: Ended, how: str, before: bytes) -> Iterator[str]:
     """Yields what is wrong with the run of an interrupted program, of which the terminal had shown `before` by then."""
     captured = arrived.logs.encode()
     if ended.answer is not None:
@@ -321,11 +323,14 @@ def _misrecorded(arrived: Arrived, ended: Ended, how: str, before: bytes) -> Ite
             yield f"delivered as {arrived.status} {arrived.error} with {str(arrived.output)[:100]}"
         if captured != ended.both:
             yield compare.same(ended.both, captured, "log")
+        status = (arrived.output.get("metrics") or {}).get(catalogue.STATUS)
+        if case.metrics and status in {None, "optimal"}:
+            yield f"its status is {status}"
         return
     if arrived.status != "failed" or not arrived.error.startswith(how):
         yield f"delivered as {arrived.status} {arrived.error}"
-    # Python prints the traceback when all is over, where nxtrack puts one at the end of the log; a child that outlives
-    # the call may go on at the terminal.
+    # Python prints the traceback when all is over, where nxtrack puts one at the end of the log.
     log, shown = (text.partition(TRACEBACK)[0] for text in (captured, ended.both))
-    if not (log.startswith(before) and shown.startswith(log)):
+    goes_on = case.child and log.startswith(before) and shown.startswith(log)
+    if log != shown and not goes_on:
         yield compare.same(shown, log, "log")
