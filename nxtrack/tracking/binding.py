@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Binder:
         self._input_name = input_name
         self._options = tuple(options)
         try:
-            signature = inspect.signature(function)
+            signature = inspect.signature(_itself(function))
         except (TypeError, ValueError):
             signature = None
         if signature is None:
@@ -107,6 +108,22 @@ def _input_of(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
             del arguments[parameter.name]
             arguments |= extra
     return arguments
+
+
+def _itself(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns what has the signature that the function has, whatever it says of itself.
+
+    Frameworks that wrap methods later, such as ray's actors, set a `__signature__` with parameters of their own, which
+    the function, when its code names all that it takes, does not have.
+    """
+    code: Any = getattr(function, "__code__", None)
+    if not inspect.isfunction(function) or not hasattr(function, "__signature__") or hasattr(function, "__wrapped__"):
+        return function
+    if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return function
+    own = FunctionType(code, {}, function.__name__, function.__defaults__, function.__closure__)
+    own.__kwdefaults__ = function.__kwdefaults__
+    return own
 
 
 def _without_first(signature: inspect.Signature) -> inspect.Signature:

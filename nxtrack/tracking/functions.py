@@ -88,7 +88,8 @@ def _asked_by_cloudpickle() -> bool:
     """Says whether cloudpickle is looking at us: it would take a proxy for the plain function behind it."""
     frame: Any = inspect.currentframe()
     caller = frame.f_back.f_back
-    return caller is not None and str(caller.f_globals.get("__name__")).partition(".")[0] == "cloudpickle"
+    # By any part of the name, as joblib, ray and Spark carry copies: `ray.cloudpickle.cloudpickle`.
+    return caller is not None and "cloudpickle" in str(caller.f_globals.get("__name__")).split(".")
 
 
 class BoundTrackedFunction(BoundFunctionWrapper):
