@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from nxtrack.tracking.unbinding import Call
+
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -81,6 +83,23 @@ class Binder:
         if self._input_name is not None:
             return arguments.get(self._input_name), options
         return _input_of(signature, arguments), options
+
+    def unbind(self, value: Any, options: Mapping[str, str], *, function: Callable[..., Any], bound: bool) -> Call:
+        """Returns the arguments of the call whose input and options were recorded; see `unbinding.unbind`.
+
+        Raises:
+            FunctionUnusable: The function does not take what was recorded, or more.
+        """
+        # Here, as no tracked call needs it.
+        from nxtrack.errors import FunctionUnusable  # noqa: PLC0415
+        from nxtrack.tracking.unbinding import unbind  # noqa: PLC0415
+
+        signature = self._signatures[bound]
+        if not bound and signature is not None and self._receiver in signature.parameters:
+            raise FunctionUnusable("It is a method: name it by an instance, such as `module:model.solve`.")
+        return unbind(
+            signature, value, options, function=function, input_name=self._input_name, option_names=self._options
+        )
 
     def _only_parameter(self, signature: inspect.Signature | None) -> bool:
         if signature is None or self._options:

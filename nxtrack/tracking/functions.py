@@ -47,7 +47,7 @@ class Tracked:
         input_name = plan.arguments.get("input")
         if input_name is not None and not isinstance(input_name, str):
             raise TypeError("input of a decorator takes the name of a parameter")
-        self._binder = Binder(inner, input_name, option_names(plan.arguments.get("options")))
+        self.binder = Binder(inner, input_name, option_names(plan.arguments.get("options")))
         self._source = source_of(inner)
         self._names = getattr(inner, "__name__", None), getattr(inner, "__qualname__", None)
 
@@ -66,7 +66,7 @@ class Tracked:
         return None if state.within(self) is not None else self._recording(instance, args, kwargs)
 
     def _recording(self, instance: Any, args: Any, kwargs: Any) -> Recording:
-        bind = functools.partial(self._binder.bind, args, kwargs, bound=instance is not None)
+        bind = functools.partial(self.binder.bind, args, kwargs, bound=instance is not None)
         return Recording(self.plan, self._source, bind, self)
 
 

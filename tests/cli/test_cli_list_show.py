@@ -141,17 +141,20 @@ def test_show_tells_all_there_is(call, solved, platform, monkeypatch):
     facts = {line[0]: line[1] for line in lines if len(line) > 1}
     assert out.startswith(f"Run {run_id}\n")
     assert facts["status"] == "failed: ValueError: it broke"
-    assert facts["state"] == "ready: `nxtrack flush` delivers it"
+    assert facts["state"] == "ready: it waits for delivery"
     assert facts["application"] == "routing"
     assert "conftest.solved" in facts["tracked"]
     assert facts["description"] == "a description"
     assert facts["instance"] == "nightly"
-    assert facts["options"] == "time_limit=10"
-    assert facts["metrics"].startswith("gap=0.5, metric0=0")
-    assert facts["metrics"].endswith("metric18=18, and 11 more")
-    assert facts["input"] == f"14 B; `nxtrack show {run_id} --input` prints it"
-    assert facts["note"] == "input: 1 value that is not finite became null"
-    assert "Log, its last 12 lines:" in out
+    assert "\nOptions:\n  time_limit  10\n" in out
+    assert "\nMetrics:\n  gap       0.5\n  metric0   0\n" in out
+    assert "\n  metric18  18\n  … and 11 more\n" in out
+    assert '\nInput:\n  {"price":null}\n' in out
+    assert "\n  input: 1 value that is not finite became null\n" in out
+    assert f"Log, its last 12 lines; `nxtrack show {run_id} --logs` prints all:" in out
+    assert out.endswith(
+        f"\nNext: `nxtrack flush` delivers it; `nxtrack replay {run_id} module:function` runs it again.\n"
+    )
     assert "  100 %\n" in out
     assert "\\x1b[2Jlast" in out
     assert "\x1b" not in out
@@ -170,7 +173,8 @@ def test_show_of_a_running_and_of_a_rejected_run(call, rejected):
         found = json.loads(call("show", run.id, "--json")[1])
     assert "status       still running" in out
     assert "application  none named: NEXTMV_APP_ID or --app-id decides when flushing" in out
-    assert "metrics      gap=0.5 (2 values logged)" in out
+    assert "\nMetrics:\n  gap  0.5  █▁  2 values, the first 1\n" in out
+    assert "Next:" not in out
     assert (found["state"], found["status"], found["ended_at"], found["metrics"]) == (
         "active",
         None,
@@ -179,7 +183,8 @@ def test_show_of_a_running_and_of_a_rejected_run(call, rejected):
     )
     (run_id,) = rejected()
     out = call("show", run_id)[1]
-    assert f"rejected: `nxtrack retry {run_id}` sends it back" in out
+    assert "rejected: the platform will not take it as it is" in out
+    assert f"Next: `nxtrack retry {run_id}` sends it back; " in out
     assert "The platform rejected the request (413: too large)." in out
 
 
@@ -206,7 +211,7 @@ def test_a_run_without_anything(call):
         assert call("show", run.id, f"--{kind}") == (2, "", f"Run {run.id} has no {kind}.\n")
     assert call("show", run.id, "--logs") == (0, "", "")
     out = call("show", run.id)[1]
-    assert "output       none" in out
+    assert "\nOutput: none\n" in out
     assert "Log" not in out
 
 

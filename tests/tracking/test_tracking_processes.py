@@ -252,7 +252,7 @@ FORKS = """
     import os, signal, sys, threading, time
     from nxtrack import current_run, track
 
-    class Bare:  # A buffered stream has a lock of its own, which no child gets rid of when a thread held it at the fork.
+    class Bare:  # Python's own streams have locks that a child never gets, if a thread held them at the fork.
         def write(self, text):
             return os.write(1, text.encode())
 

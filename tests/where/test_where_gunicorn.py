@@ -1,4 +1,4 @@
-"""gunicorn: a master that has the application loaded, and maybe solved already, forks workers that solve for requests."""
+"""gunicorn: a master that has solved already, when it loaded the application, forks workers that solve."""
 
 import textwrap
 

@@ -48,6 +48,7 @@ def test_a_pool_of_multiprocessing(python, one_run_per_call):
     python(PROGRAM, "multiprocessing", "main")
     one_run_per_call(range(8))
 
+
 KILLED = """
     import os, signal, sys
     from joblib import Parallel, delayed

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nxtrack.server.drawing.differences import between_documents, between_logs, between_mappings
+from nxtrack.differences import between_documents, between_logs, between_mappings
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
