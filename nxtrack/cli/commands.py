@@ -177,9 +177,9 @@ def replay(
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Run a function again on a run's captured input, and show what differs.
+    """Run a function again on a captured input.
 
-    Status, error and output are compared; duration and logged metrics are shown side by side. What the function prints
+    Shows what differs. Status, error and output are compared; duration and logged metrics are shown side by side. What the function prints
     goes to stderr. No run is recorded. Exit status: 0 the same, 1 different.
     """
     from nxtrack.cli import replay as work

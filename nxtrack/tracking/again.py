@@ -34,7 +34,9 @@ class Again:
             tracked = parent._self_tracked  # noqa: SLF001
             self._binder: Binder = tracked.binder
             self._inner: Any = proxy.__wrapped__
-            self._bound = kind is BoundTrackedFunction and proxy._self_instance is not None  # noqa: SLF001
+            # Its instance; or its class, which a class method has been given by Python already.
+            own: Any = getattr(self._inner, "__self__", None)
+            self._bound = kind is BoundTrackedFunction and not (own is None and proxy._self_instance is None)  # noqa: SLF001
             arguments = tracked.plan.arguments
             if not tracked.plan.enabled or tracked.plan.sample_rate < 1:
                 # So that this one call is recorded; the names of its parameters stay what they are.

@@ -251,3 +251,56 @@ def test_an_id_that_means_no_run_or_several(text, call, solved):
     status, out, err = call("show", text)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
+
+
+def test_payloads_and_series_on_the_page(call):
+    odd = "n\u202eorth\x1b[31m\x9b"
+    with track(input={"stops": [{"id": index, "name": odd} for index in range(40)]}, options={odd: odd}) as run:
+        for step in range(100):
+            run.log_metric("gap", 100 - step)
+            run.log_metric("same", 5)
+        run.log_metric(odd, odd)
+        run.log_metric("huge", -1.7e308)
+        run.log_metric("huge", 1.7e308)
+        run.log_metric("words", "a")
+        run.log_metric("words", None)
+        run.output = {"route": list(range(200)), "text": "x" * 500, "small": [1, {"a": []}]}
+        print(odd)
+    out = call("show", run.id)[1]
+    assert not {"\u202e", "\x1b", "\x9b"} & set(out)
+    lines = out.splitlines()
+    (gap,) = (line for line in lines if line.startswith("  gap "))
+    (bars,) = (part for part in gap.split() if "▁" in part)
+    assert (len(bars), bars[0], bars[-1]) == (24, "█", "▁")
+    assert list(bars) == sorted(bars, reverse=True)
+    assert gap.endswith("100 values, the first 100")
+    assert any(line.startswith("  same ") and "▁" * 24 in line for line in lines)
+    assert any(line.startswith("  huge ") and "▁█" in line for line in lines)
+    assert any(line.startswith("  words ") and "null" in line for line in lines)
+    at = lines.index("Input:")
+    assert lines[at + 1 : at + 3] == ["  {", '    "stops": [']
+    assert lines[at + 9].endswith(f"in all; `nxtrack show {run.id} --input` prints it")
+    assert [line for line in lines if line.startswith('    "route": [0,1,2,')][0].endswith("… 200 items,")
+    assert '    "small": [1,{"a":[]}],' in lines
+    assert max(map(len, lines)) < 130
+
+
+def test_a_terminal_that_shows_no_bars(process, python):
+    python("import nxtrack\nwith nxtrack.track() as run:\n  run.log_metric('gap', 2)\n  run.log_metric('gap', 1)")
+    (run_id,) = (run["id"] for run in json.loads(process("list", "--json").stdout))
+    done = process("show", run_id, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "\n  gap  1    2 values, the first 2\n" in done.stdout
+
+
+@pytest.mark.parametrize("deep", [30, 900])
+def test_a_payload_that_is_nested_deep(call, deep):
+    value = 1
+    for _ in range(deep):
+        value = [value, "x" * 100]
+    with track(input=value) as run:
+        pass
+    status, out, _ = call("show", run.id)
+    assert status == 0
+    assert f"in all; `nxtrack show {run.id} --input` prints it" in out
+    assert out.count("\n") < 40
