@@ -179,8 +179,8 @@ def replay(
 ) -> int:
     """Run a function again on a captured input.
 
-    Shows what differs. Status, error and output are compared; duration and logged metrics are shown side by side. What the function prints
-    goes to stderr. No run is recorded. Exit status: 0 the same, 1 different.
+    Status, error and output are compared; duration and logged metrics are shown side by side. What the function
+    prints goes to stderr. No run is recorded. Exit status: 0 the same, 1 different.
     """
     from nxtrack.cli import replay as work
 

@@ -280,7 +280,7 @@ def test_payloads_and_series_on_the_page(call):
     at = lines.index("Input:")
     assert lines[at + 1 : at + 3] == ["  {", '    "stops": [']
     assert lines[at + 9].endswith(f"in all; `nxtrack show {run.id} --input` prints it")
-    assert [line for line in lines if line.startswith('    "route": [0,1,2,')][0].endswith("… 200 items,")
+    assert next(line for line in lines if line.startswith('    "route": [0,1,2,')).endswith("… 200 items,")
     assert '    "small": [1,{"a":[]}],' in lines
     assert max(map(len, lines)) < 130
 

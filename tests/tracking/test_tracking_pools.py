@@ -1,4 +1,4 @@
-"""Where solvers run with nothing but the standard library: pools whose workers end, are killed or fork; tasks of groups.
+"""Where solvers run by the standard library alone: pools whose workers end, are killed or fork; groups of tasks.
 
 Each call is one run: none lost, none doubled, each with its own input, output and log.
 """
