@@ -151,6 +151,8 @@ def _made(kind: Any, value: Any) -> Any:
 
 def _option(text: str, parameter: inspect.Parameter, hint: Any) -> Any:
     """Returns the value of an option that was recorded as text: by its annotation, its default, else read as JSON."""
+    if text == "null" and parameter.default is None:
+        return None  # Which an annotation such as `str | None` would take for text.
     if hint is not None:
         with suppress(Exception):
             return msgspec.convert(text, hint, strict=False)

@@ -24,10 +24,10 @@ MODULE = """
         print("solving", problem)
         return {"stops": problem, "total": FACTOR * sum(problem)}
 
-    @track(options=["limit", "label", "deep"])
-    def several(stops, depots, limit=10, label="x", deep=None):
+    @track(options=["limit", "label", "deep", "none"])
+    def several(stops, depots, limit=10, label="x", deep=None, none: str | None = None):
         current_run().log_metric("seconds", time.time())
-        return {"stops": stops, "depots": depots, "options": [limit, label, deep], "factor": FACTOR}
+        return {"stops": stops, "depots": depots, "options": [limit, label, deep, none], "factor": FACTOR}
 
     @track(input="problem", options=["limit"])
     def chosen(problem: Problem, depots=("a",), limit: float = 1):
