@@ -31,6 +31,7 @@
     │           └── TooLarge     more bytes than may go up or come down, so none did
     ├── FileUnusable             a file that was named for an input or output cannot be read or written
     │   └── NoSpace              ... as its disk is full
+    ├── FunctionUnusable         a function that was named cannot be imported, or not called with what was captured
     ├── ArchiveRefused           a folder that cannot be packed, or an archive that is not safe to unpack
     └── ServerError              the local platform cannot start or keep its data
 
@@ -203,6 +204,10 @@ class FileUnusable(NxtrackError):
 
 class NoSpace(FileUnusable):
     """A file cannot be written as there is no space left on its disk."""
+
+
+class FunctionUnusable(NxtrackError):
+    """A function that was named cannot be imported, or cannot be called with what was captured of a run."""
 
 
 class ArchiveRefused(NxtrackError, ValueError):

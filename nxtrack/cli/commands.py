@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, Optional
 
@@ -158,6 +159,34 @@ def show(
     if input or output or logs:
         return work.print_artefact(run_id, "input" if input else "output" if output else "logs")
     return work.show(run_id, as_json=as_json)
+
+
+@app.command()
+def replay(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id in the spool, or its beginning.")],
+    function: Annotated[
+        str, typer.Argument(metavar="FUNCTION", help="module:function, or file.py:function, seen from this folder.")
+    ],
+    *,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="By how much numbers may differ: absolute, or as a share of the larger one.")
+    ] = 0.0,
+    ignore: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="PATH", help="A place in the output not to compare, such as statistics.run.duration."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run a function again on a captured input.
+
+    Status, error and output are compared; duration and logged metrics are shown side by side. What the function
+    prints goes to stderr. No run is recorded. Exit status: 0 the same, 1 different.
+    """
+    from nxtrack.cli import replay as work
+
+    if not math.isfinite(tolerance):
+        raise typer.BadParameter("--tolerance takes a finite number.")
+    return work.replay(run_id, function, work.Terms(tolerance, tuple(ignore or ())), as_json=as_json)
 
 
 @app.command()

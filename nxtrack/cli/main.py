@@ -1,7 +1,7 @@
 """Owns the entry point: it runs a command, and is the one place where errors become sentences and exit statuses.
 
 0     done, nothing left
-1     at least one run rejected, or damaged; a remote run that failed or was canceled
+1     at least one run rejected, or damaged; a remote run that failed or was canceled; a replay that differs
 2     usage, configuration or authentication
 70    a fault of nxtrack's own
 75    left for later: network, rate, quota, a remote run that goes on, a disk that is full, also where stdout leads to

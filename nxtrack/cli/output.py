@@ -97,6 +97,16 @@ def emit(value: Any) -> None:
         stdout.write(f"{text}\n")
 
 
+def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Returns rows of texts as lines, with what stands below each other aligned."""
+    safe = [[line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
+    return [
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in safe
+    ]
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table: with a frame on a terminal, as aligned columns elsewhere.
 
@@ -119,13 +129,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         with on_stdout() as stdout:
             Console(file=stdout, soft_wrap=False).print(framed)
         return
-    widths = [max(map(len, column)) for column in zip(header, *safe, strict=True)]
-    say(
-        *(
-            "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-            for cells in ([*header], *safe)
-        )
-    )
+    say(*columns([header, *rows], indent=""))
 
 
 def them(number: int) -> str:

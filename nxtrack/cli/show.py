@@ -8,6 +8,7 @@ import msgspec
 
 from nxtrack import settings
 from nxtrack.cli.output import ago, emit, line, on_stdout, plain, rfc3339, say, shorten, size, span
+from nxtrack.cli.page import folded, metrics, options
 from nxtrack.cli.runs import Row, row
 from nxtrack.errors import RunCorrupt, RunNotFound
 from nxtrack.spool.store import Spool, spool
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 _ARTEFACTS: tuple[Artefact, ...] = ("input", "output", "logs")
 _LOG_BYTES = 16_384
 _LOG_LINES = 12
-_METRICS = 20
+_PAYLOAD_LINES = {"input": 8, "output": 16}
+_READ_BYTES = 4_000_000
 _STATES = {
     "active": "active: its process lives",
-    "ready": "ready: `nxtrack flush` delivers it",
-    "unconfirmed": "unconfirmed: the platform may have taken it; `nxtrack flush` looks before sending again",
+    "ready": "ready: it waits for delivery",
+    "unconfirmed": "unconfirmed: the platform may have taken it; the next flush looks before sending again",
     "synced": "synced: the platform has it",
-    "rejected": "rejected: `nxtrack retry {id}` sends it back, to be tried again",
+    "rejected": "rejected: the platform will not take it as it is",
 }
 
 
@@ -146,7 +148,7 @@ def _notes(run: RunRecord) -> list[str]:
 
 def _page(runs: Spool, entry: Entry, run: RunRecord) -> list[str]:
     start, end = run.start, run.end
-    facts = [("state", _STATES[entry.state].format(id=entry.run_id))]
+    facts = [("state", _STATES[entry.state])]
     if run.rejected:
         facts.append(("", line(run.rejected.error, 400)))
     took = "" if end is None else f", took {span(end.duration_ms / 1000)}"
@@ -160,28 +162,42 @@ def _page(runs: Spool, entry: Entry, run: RunRecord) -> list[str]:
         facts.append(("platform", f"run {line(run.posted.run_id)} of {line(run.posted.place)}"))
     named = (("name", start.name), ("description", start.description), ("instance", start.instance_id))
     facts += [(label, line(value, 400)) for label, value in named if value]
-    facts += [("options", ", ".join(f"{line(key)}={line(value)}" for key, value in start.options.items()))]
-    facts += _metrics(run)
-    facts += [_payload(runs, run, kind, f"nxtrack show {entry.run_id} --{kind}") for kind in _ARTEFACTS]
-    facts += [("note", line(note, 400)) for note in _notes(run)]
     page = [f"Run {entry.run_id}", *(f"  {label:<12} {text}".rstrip() for label, text in facts if text)]
-    return page + _log_tail(runs, run)
+    page += options(start.options) + metrics(run.metrics)
+    for kind in ("input", "output"):
+        page += _payload(runs, run, kind, entry.run_id)
+    page += _log_tail(runs, run)
+    if notes := _notes(run):
+        page += ["", "Altered or left out when it was recorded:", *(f"  {line(note, 400)}" for note in notes)]
+    return page + _next(entry, run)
 
 
-def _metrics(run: RunRecord) -> list[tuple[str, str]]:
-    last = {metric.name: metric.value for metric in run.metrics}
-    shown = [f"{line(name, 60)}={line(str(value), 60)}" for name, value in list(last.items())[:_METRICS]]
-    more = f", and {len(last) - _METRICS} more" if len(last) > _METRICS else ""
-    values = f" ({len(run.metrics)} values logged)" if len(run.metrics) > len(last) else ""
-    return [("metrics", f"{', '.join(shown)}{more}{values}")] if last else []
+def _next(entry: Entry, run: RunRecord) -> list[str]:
+    """Returns what there is to do with the run, the likeliest first."""
+    hints: list[str] = []
+    if entry.state in {"ready", "unconfirmed"}:
+        hints.append("`nxtrack flush` delivers it")
+    elif entry.state == "rejected":
+        hints.append(f"`nxtrack retry {entry.run_id}` sends it back")
+    if run.end is not None and run.input is not None:
+        hints.append(f"`nxtrack replay {entry.run_id} module:function` runs it again")
+    return ["", f"Next: {'; '.join(hints)}."] if hints else []
 
 
-def _payload(runs: Spool, run: RunRecord, kind: Artefact, command: str) -> tuple[str, str]:
+def _payload(runs: Spool, run: RunRecord, kind: Artefact, run_id: str) -> list[str]:
+    """Returns the beginning of a payload, folded, and how to get at all of it."""
+    title = kind.capitalize()
+    command = f"`nxtrack show {run_id} --{kind}` prints it"
     try:
         source = runs.artefact(run, kind)
+        if source is None:
+            return ["", f"{title}: none"]
+        data = source.read() if source.size <= _READ_BYTES else b""
+        lines, whole = folded(data, _PAYLOAD_LINES[kind]) if data else ([], False)
     except RunCorrupt as error:
-        return kind, line(str(error))
-    return kind, "none" if source is None else f"{size(source.size)}; `{command}` prints it"
+        return ["", f"{title}: {line(str(error))}"]
+    more = [] if whole else [f"  … {size(source.size)} in all; {command}"]
+    return ["", f"{title}:", *(f"  {text}" for text in lines), *more]
 
 
 def _log_tail(runs: Spool, run: RunRecord) -> list[str]:
@@ -189,7 +205,7 @@ def _log_tail(runs: Spool, run: RunRecord) -> list[str]:
     if source is None:
         return []
     lines, whole = _last_lines(source)
-    title = "Log:" if whole else f"Log, its last {len(lines)} lines:"
+    title = "Log:" if whole else f"Log, its last {len(lines)} lines; `nxtrack show {run.start.id} --logs` prints all:"
     # Progress bars overwrite their line by carriage returns; what was seen last is what counts.
     return ["", title, *(f"  {shorten(plain(text.rstrip().rpartition(chr(13))[2].expandtabs()))}" for text in lines)]
 

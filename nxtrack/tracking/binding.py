@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from nxtrack.tracking.unbinding import Call
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -35,7 +38,7 @@ class Binder:
         self._input_name = input_name
         self._options = tuple(options)
         try:
-            signature = inspect.signature(function)
+            signature = inspect.signature(_itself(function))
         except (TypeError, ValueError):
             signature = None
         if signature is None:
@@ -81,6 +84,23 @@ class Binder:
             return arguments.get(self._input_name), options
         return _input_of(signature, arguments), options
 
+    def unbind(self, value: Any, options: Mapping[str, str], *, function: Callable[..., Any], bound: bool) -> Call:
+        """Returns the arguments of the call whose input and options were recorded; see `unbinding.unbind`.
+
+        Raises:
+            FunctionUnusable: The function does not take what was recorded, or more.
+        """
+        # Here, as no tracked call needs it.
+        from nxtrack.errors import FunctionUnusable  # noqa: PLC0415
+        from nxtrack.tracking.unbinding import unbind  # noqa: PLC0415
+
+        signature = self._signatures[bound]
+        if not bound and signature is not None and self._receiver in signature.parameters:
+            raise FunctionUnusable("It is a method: name it by an instance, such as `module:model.solve`.")
+        return unbind(
+            signature, value, options, function=function, input_name=self._input_name, option_names=self._options
+        )
+
     def _only_parameter(self, signature: inspect.Signature | None) -> bool:
         if signature is None or self._options:
             return False
@@ -107,6 +127,22 @@ def _input_of(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
             del arguments[parameter.name]
             arguments |= extra
     return arguments
+
+
+def _itself(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns what has the signature that the function has, whatever it says of itself.
+
+    Frameworks that wrap methods later, such as ray's actors, set a `__signature__` with parameters of their own, which
+    the function, when its code names all that it takes, does not have.
+    """
+    code: Any = getattr(function, "__code__", None)
+    if not inspect.isfunction(function) or not hasattr(function, "__signature__") or hasattr(function, "__wrapped__"):
+        return function
+    if code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        return function
+    own = FunctionType(code, {}, function.__name__, function.__defaults__, function.__closure__)
+    own.__kwdefaults__ = function.__kwdefaults__
+    return own
 
 
 def _without_first(signature: inspect.Signature) -> inspect.Signature:

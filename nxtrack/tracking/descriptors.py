@@ -327,7 +327,7 @@ def forget() -> None:
     _lock = threading.RLock()
     _tail = None
     channels.forget()
-    ownstreams.release()
+    ownstreams.forget()
     for channel in _channels:
         for capture in (channel.capture, channel.errors):
             if capture is not None:

@@ -48,7 +48,7 @@ class Tracked:
         input_name = plan.arguments.get("input")
         if input_name is not None and not isinstance(input_name, str):
             raise TypeError("input of a decorator takes the name of a parameter")
-        self._binder = Binder(inner, input_name, option_names(plan.arguments.get("options")))
+        self.binder = Binder(inner, input_name, option_names(plan.arguments.get("options")))
         self._source = source_of(inner)
         self._names = getattr(inner, "__name__", None), getattr(inner, "__qualname__", None)
 
@@ -67,7 +67,7 @@ class Tracked:
         return None if state.within(self) is not None else self._recording(instance, args, kwargs)
 
     def _recording(self, instance: Any, args: Any, kwargs: Any) -> Recording:
-        bind = functools.partial(self._binder.bind, args, kwargs, bound=instance is not None)
+        bind = functools.partial(self.binder.bind, args, kwargs, bound=instance is not None)
         interleaved = self._run in _INTERLEAVED
         return Recording(self.plan, self._source, bind, self, interleaved=interleaved)
 
@@ -90,7 +90,8 @@ def _asked_by_cloudpickle() -> bool:
     """Says whether cloudpickle is looking at us: it would take a proxy for the plain function behind it."""
     frame: Any = inspect.currentframe()
     caller = frame.f_back.f_back
-    return caller is not None and str(caller.f_globals.get("__name__")).partition(".")[0] == "cloudpickle"
+    # By any part of the name, as joblib, ray and Spark carry copies: `ray.cloudpickle.cloudpickle`.
+    return caller is not None and "cloudpickle" in str(caller.f_globals.get("__name__")).split(".")
 
 
 class BoundTrackedFunction(BoundFunctionWrapper):

@@ -119,9 +119,14 @@ def flush() -> None:
 
 def release() -> None:
     """Leads the streams to their own descriptors again."""
+    flush()
+    forget()
+
+
+def forget() -> None:
+    """Does so without writing what they hold back: in a forked child a thread that is gone may hold their locks."""
     while _owned:
         own = _owned[-1]
-        own.flush()
         with suppress(Exception):
             own.release()
         _owned.pop()

@@ -141,17 +141,20 @@ def test_show_tells_all_there_is(call, solved, platform, monkeypatch):
     facts = {line[0]: line[1] for line in lines if len(line) > 1}
     assert out.startswith(f"Run {run_id}\n")
     assert facts["status"] == "failed: ValueError: it broke"
-    assert facts["state"] == "ready: `nxtrack flush` delivers it"
+    assert facts["state"] == "ready: it waits for delivery"
     assert facts["application"] == "routing"
     assert "conftest.solved" in facts["tracked"]
     assert facts["description"] == "a description"
     assert facts["instance"] == "nightly"
-    assert facts["options"] == "time_limit=10"
-    assert facts["metrics"].startswith("gap=0.5, metric0=0")
-    assert facts["metrics"].endswith("metric18=18, and 11 more")
-    assert facts["input"] == f"14 B; `nxtrack show {run_id} --input` prints it"
-    assert facts["note"] == "input: 1 value that is not finite became null"
-    assert "Log, its last 12 lines:" in out
+    assert "\nOptions:\n  time_limit  10\n" in out
+    assert "\nMetrics:\n  gap       0.5\n  metric0   0\n" in out
+    assert "\n  metric18  18\n  … and 11 more\n" in out
+    assert '\nInput:\n  {"price":null}\n' in out
+    assert "\n  input: 1 value that is not finite became null\n" in out
+    assert f"Log, its last 12 lines; `nxtrack show {run_id} --logs` prints all:" in out
+    assert out.endswith(
+        f"\nNext: `nxtrack flush` delivers it; `nxtrack replay {run_id} module:function` runs it again.\n"
+    )
     assert "  100 %\n" in out
     assert "\\x1b[2Jlast" in out
     assert "\x1b" not in out
@@ -170,7 +173,8 @@ def test_show_of_a_running_and_of_a_rejected_run(call, rejected):
         found = json.loads(call("show", run.id, "--json")[1])
     assert "status       still running" in out
     assert "application  none named: NEXTMV_APP_ID or --app-id decides when flushing" in out
-    assert "metrics      gap=0.5 (2 values logged)" in out
+    assert "\nMetrics:\n  gap  0.5  █▁  2 values, the first 1\n" in out
+    assert "Next:" not in out
     assert (found["state"], found["status"], found["ended_at"], found["metrics"]) == (
         "active",
         None,
@@ -179,7 +183,8 @@ def test_show_of_a_running_and_of_a_rejected_run(call, rejected):
     )
     (run_id,) = rejected()
     out = call("show", run_id)[1]
-    assert f"rejected: `nxtrack retry {run_id}` sends it back" in out
+    assert "rejected: the platform will not take it as it is" in out
+    assert f"Next: `nxtrack retry {run_id}` sends it back; " in out
     assert "The platform rejected the request (413: too large)." in out
 
 
@@ -206,7 +211,7 @@ def test_a_run_without_anything(call):
         assert call("show", run.id, f"--{kind}") == (2, "", f"Run {run.id} has no {kind}.\n")
     assert call("show", run.id, "--logs") == (0, "", "")
     out = call("show", run.id)[1]
-    assert "output       none" in out
+    assert "\nOutput: none\n" in out
     assert "Log" not in out
 
 
@@ -246,3 +251,56 @@ def test_an_id_that_means_no_run_or_several(text, call, solved):
     status, out, err = call("show", text)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
+
+
+def test_payloads_and_series_on_the_page(call):
+    odd = "n\u202eorth\x1b[31m\x9b"
+    with track(input={"stops": [{"id": index, "name": odd} for index in range(40)]}, options={odd: odd}) as run:
+        for step in range(100):
+            run.log_metric("gap", 100 - step)
+            run.log_metric("same", 5)
+        run.log_metric(odd, odd)
+        run.log_metric("huge", -1.7e308)
+        run.log_metric("huge", 1.7e308)
+        run.log_metric("words", "a")
+        run.log_metric("words", None)
+        run.output = {"route": list(range(200)), "text": "x" * 500, "small": [1, {"a": []}]}
+        print(odd)
+    out = call("show", run.id)[1]
+    assert not {"\u202e", "\x1b", "\x9b"} & set(out)
+    lines = out.splitlines()
+    (gap,) = (line for line in lines if line.startswith("  gap "))
+    (bars,) = (part for part in gap.split() if "▁" in part)
+    assert (len(bars), bars[0], bars[-1]) == (24, "█", "▁")
+    assert list(bars) == sorted(bars, reverse=True)
+    assert gap.endswith("100 values, the first 100")
+    assert any(line.startswith("  same ") and "▁" * 24 in line for line in lines)
+    assert any(line.startswith("  huge ") and "▁█" in line for line in lines)
+    assert any(line.startswith("  words ") and "null" in line for line in lines)
+    at = lines.index("Input:")
+    assert lines[at + 1 : at + 3] == ["  {", '    "stops": [']
+    assert lines[at + 9].endswith(f"in all; `nxtrack show {run.id} --input` prints it")
+    assert next(line for line in lines if line.startswith('    "route": [0,1,2,')).endswith("… 200 items,")
+    assert '    "small": [1,{"a":[]}],' in lines
+    assert max(map(len, lines)) < 130
+
+
+def test_a_terminal_that_shows_no_bars(process, python):
+    python("import nxtrack\nwith nxtrack.track() as run:\n  run.log_metric('gap', 2)\n  run.log_metric('gap', 1)")
+    (run_id,) = (run["id"] for run in json.loads(process("list", "--json").stdout))
+    done = process("show", run_id, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "\n  gap  1    2 values, the first 2\n" in done.stdout
+
+
+@pytest.mark.parametrize("deep", [30, 900])
+def test_a_payload_that_is_nested_deep(call, deep):
+    value = 1
+    for _ in range(deep):
+        value = [value, "x" * 100]
+    with track(input=value) as run:
+        pass
+    status, out, _ = call("show", run.id)
+    assert status == 0
+    assert f"in all; `nxtrack show {run.id} --input` prints it" in out
+    assert out.count("\n") < 40

@@ -13,7 +13,21 @@ from nxtrack import errors
 from nxtrack.cli import status as status_module
 from nxtrack.cli.main import BROKEN_PIPE, FAULT, INTERRUPTED, status_of
 
-COMMANDS = ("flush", "status", "list", "show", "retry", "clean", "submit", "result", "input", "logs", "serve", "demo")
+COMMANDS = (
+    "flush",
+    "status",
+    "list",
+    "show",
+    "replay",
+    "retry",
+    "clean",
+    "submit",
+    "result",
+    "input",
+    "logs",
+    "serve",
+    "demo",
+)
 
 STATUSES = {
     "SettingsError": 2,
@@ -46,6 +60,7 @@ STATUSES = {
     "TooLarge": 1,
     "FileUnusable": 2,
     "NoSpace": 75,
+    "FunctionUnusable": 2,
     "ArchiveRefused": 1,
     "ServerError": 2,
     "NxtrackError": 2,

@@ -1,6 +1,7 @@
 """What of a call becomes the run's input, and what its options."""
 
 import functools
+import inspect
 import math
 
 import pytest
@@ -205,3 +206,26 @@ def test_what_wraps_looks_at_is_the_signature_of_the_innermost(only):
 
     solve(7, time_limit=2)
     assert (only().input, only().options) == (7, {"time_limit": "2"})
+
+
+def test_a_signature_that_is_not_the_functions_own():
+    """As ray sets on the methods of its actors, with a parameter that it takes off again before the call."""
+
+    def solve(problem, *, depots=()):
+        return problem
+
+    def loose(problem, **rest):
+        return problem
+
+    def around(problem):
+        return problem
+
+    foreign = inspect.Parameter("_trace", inspect.Parameter.KEYWORD_ONLY, default=None)
+    for function in (solve, loose):
+        found = inspect.signature(function)
+        kept = [one for one in found.parameters.values() if one.kind is not one.VAR_KEYWORD]
+        function.__signature__ = found.replace(parameters=[*kept, foreign])
+    assert Binder(solve, None, ()).bind((1,), {}, bound=False) == ({"problem": 1, "depots": ()}, {})
+    assert Binder(loose, None, ()).bind((1,), {}, bound=False) == ({"problem": 1, "_trace": None}, {})
+    around.__wrapped__ = solve
+    assert Binder(around, None, ()).bind((1,), {}, bound=False)[0] == {"problem": 1, "depots": (), "_trace": None}

@@ -1,1 +1,1 @@
-"""How values, logs and assets are shown: as folding trees, terminal text, charts, maps and differences."""
+"""How values, logs and assets are shown: as folding trees, terminal text, charts and maps."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from nxtrack.documents import is_array, is_object, items_of, members_of
 from nxtrack.server.drawing.charts import Chart, Series, from_chartjs, from_plotly
 from nxtrack.server.drawing.maps import draw_map
 from nxtrack.server.drawing.rounds import pie, radar
@@ -25,7 +26,6 @@ from nxtrack.server.drawing.svg import (
     ticks,
     time_ticks,
 )
-from nxtrack.server.drawing.values import is_array, is_object, items_of, members_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

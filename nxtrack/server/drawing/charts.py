@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+from nxtrack.documents import is_array, is_object, items_of, members_of, number_of
 from nxtrack.server.drawing.svg import ticks
-from nxtrack.server.drawing.values import is_array, is_object, items_of, members_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

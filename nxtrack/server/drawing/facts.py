@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nxtrack.documents import is_array, is_object, items_of, number_of
 from nxtrack.server.data.contents import LONGEST_METRIC_NAME
-from nxtrack.server.drawing.values import is_array, is_object, items_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

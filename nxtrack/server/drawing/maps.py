@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nxtrack.documents import compact, items_of, members_of, number_of
 from nxtrack.server.drawing.svg import SERIES, element, number, shortened, text
-from nxtrack.server.drawing.values import compact, items_of, members_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
-from nxtrack.server.drawing.values import compact, is_array, is_object, visible
+from nxtrack.documents import compact, is_array, is_object, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

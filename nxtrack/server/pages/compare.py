@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from nxtrack.server.drawing import terminal
-from nxtrack.server.drawing.differences import (
+from nxtrack.differences import (
     Changes,
     LogLine,
     Row,
@@ -18,6 +17,7 @@ from nxtrack.server.drawing.differences import (
     between_logs,
     between_mappings,
 )
+from nxtrack.server.drawing import terminal
 from nxtrack.server.drawing.facts import flat
 from nxtrack.server.pages import payloads
 from nxtrack.server.pages.rendering import duration_text, number_text, page, problem, size_text, when_text

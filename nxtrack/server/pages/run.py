@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from nxtrack.cloud.messages import FINAL_STATUSES
+from nxtrack.documents import compact
 from nxtrack.server.drawing.assets import draw_series
 from nxtrack.server.drawing.facts import flat, series
-from nxtrack.server.drawing.values import compact
 from nxtrack.server.ids import is_id
 from nxtrack.server.pages import payloads
 from nxtrack.server.pages.rendering import HEADERS, number_text, page, problem, render

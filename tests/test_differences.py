@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nxtrack.server.drawing.differences import between_documents, between_logs, between_mappings
+from nxtrack.differences import between_documents, between_logs, between_mappings
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
@@ -171,3 +171,28 @@ def test_unlike_logs_take_bounded_time(alphabet):
     assert cut
     assert 0 < len(found) < 3_000
     assert time.process_time() - began < 20
+
+
+def test_numbers_within_a_tolerance_are_the_same():
+    old = {"cost": 100.0, "gap": 0.0, "stops": [1.0, {"x": 2.0}], "flag": True, "text": "1.0"}
+    new = {"cost": 100.00001, "gap": 1e-7, "stops": [1.0000001, {"x": 2.0000001}], "flag": 1, "text": "1.00001"}
+    assert [path for _, path, _, _ in told(old, new)] == ["cost", "gap", "stops[0]", "stops[1].x", "flag", "text"]
+    assert [path for _, path, _, _ in told(old, new, tolerance=1e-6)] == ["flag", "text"]
+    assert told([1.0, 2.0], [1.0 + 1e-9, 5.0, 2.0 + 1e-9], tolerance=1e-6) == [("+", "[1]", None, "5.0")]
+    assert told(10**400, 10**400 + 1, tolerance=1.0) != []
+
+
+def test_deep_documents_within_a_tolerance_take_bounded_time():
+    def deep(leaf):
+        for _ in range(60):
+            leaf = [leaf]
+        return leaf
+
+    assert told(deep(1.0), deep(1.0 + 1e-9), tolerance=1e-6) == []
+
+
+def test_ignored_places_and_what_is_inside_of_them():
+    old = {"statistics": {"run": {"duration": 1.0, "more": {"cpu": 1}}, "value": 1}, "stops": [{"at": 1}, {"at": 2}]}
+    new = {"statistics": {"run": {"duration": 2.0, "more": {"cpu": 2}}, "value": 2}, "stops": [{"at": 3}, {"at": 4}]}
+    found = told(old, new, ignored=["statistics.run", "stops[1].at", "nowhere"])
+    assert [path for _, path, _, _ in found] == ["statistics.value", "stops[0].at"]

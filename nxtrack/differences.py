@@ -1,4 +1,4 @@
-"""What differs between two runs: in JSON documents, in metrics and options, and in the lines of their logs."""
+"""Owns what differs between two runs: in JSON documents, in metrics and options, and in the lines of their logs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
-from nxtrack.server.drawing.values import compact, is_array, is_object
+from nxtrack.documents import compact, is_array, is_object, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Sign = Literal["+", "-", "±", "="]
 """Only the second run has it; only the first; both, but not the same; both the same."""
@@ -84,7 +84,15 @@ class LogLine:
     text: str
 
 
-def between_documents(old: object, new: object, *, most: int = 200, longest: int = 500) -> Changes:
+def between_documents(
+    old: object,
+    new: object,
+    *,
+    most: int = 200,
+    longest: int = 500,
+    tolerance: float = 0.0,
+    ignored: Iterable[str] = (),
+) -> Changes:
     """Where two JSON documents differ: members by their names; items by their places, from both ends of a list.
 
     Args:
@@ -92,8 +100,10 @@ def between_documents(old: object, new: object, *, most: int = 200, longest: int
         new: The second.
         most: How many places are told.
         longest: How many characters of a value are.
+        tolerance: By how much two numbers may differ and count as the same: absolute, or as a share of the larger one.
+        ignored: Paths that are not looked at, nor what is inside of them.
     """
-    comparison = _Comparison(most, longest)
+    comparison = _Comparison(most, longest, tolerance, frozenset(ignored))
     comparison.compare(old, new)
     return comparison.changes
 
@@ -136,10 +146,12 @@ def between_logs(old: Sequence[str], new: Sequence[str]) -> tuple[list[LogLine],
 class _Comparison:
     """Walks two documents at once, without recursion, and not forever."""
 
-    def __init__(self, most: int, longest: int) -> None:
+    def __init__(self, most: int, longest: int, tolerance: float, ignored: frozenset[str]) -> None:
         self.changes = Changes()
         self._most = most
         self._longest = longest
+        self._tolerance = tolerance
+        self._ignored = ignored
 
     def compare(self, old: object, new: object) -> None:
         left: list[tuple[str, object, object, int]] = [("", old, new, 0)]
@@ -150,14 +162,31 @@ class _Comparison:
             if steps > _MOST_STEPS or len(self.changes.found) >= self._most:
                 self.changes.cut = True
                 return
-            inner = _inner(path, mine, its) if depth < _DEPTH else None
+            if path in self._ignored:
+                continue
+            inner = self._inner(path, mine, its) if depth < _DEPTH else None
             if inner is None:
                 self._leaf(path, mine, its)
             else:
                 left += [(*entry, depth + 1) for entry in reversed(inner)]
 
+    def _inner(self, path: str, old: object, new: object) -> list[_Pair] | None:
+        if is_object(old) and is_object(new):
+            return _members(path, old, new)
+        if is_array(old) and is_array(new):
+            return _items(path, old, new, self._same)
+        return None
+
+    def _same(self, one: object, other: object) -> bool:
+        if _same(one, other):
+            return True
+        mine, its = number_of(one), number_of(other)
+        if not self._tolerance or mine is None or its is None:
+            return False
+        return math.isclose(mine, its, rel_tol=self._tolerance, abs_tol=self._tolerance)
+
     def _leaf(self, path: str, mine: object, its: object) -> None:
-        if _same(mine, its):
+        if self._same(mine, its):
             return
         sign: Sign = "+" if mine is _ABSENT else "-" if its is _ABSENT else "±"
         self.changes.found.append(Change(path=path, sign=sign, old=self._text(mine), new=self._text(its)))
@@ -169,25 +198,17 @@ class _Comparison:
         return text if len(text) <= self._longest else f"{text[: self._longest]}…"
 
 
-def _inner(path: str, old: object, new: object) -> list[_Pair] | None:
-    if is_object(old) and is_object(new):
-        return _members(path, old, new)
-    if is_array(old) and is_array(new):
-        return _items(path, old, new)
-    return None
-
-
 def _members(path: str, old: dict[str, Any], new: dict[str, Any]) -> list[_Pair]:
     names = {**old, **new}
     return [(_at(path, name), old.get(name, _ABSENT), new.get(name, _ABSENT)) for name in names]
 
 
-def _items(path: str, old: Sequence[Any], new: Sequence[Any]) -> list[_Pair]:
+def _items(path: str, old: Sequence[Any], new: Sequence[Any], same: Callable[[object, object], bool]) -> list[_Pair]:
     """The items to compare with each other: what is equal at both ends is not, so that one more item is just that."""
     shorter = min(len(old), len(new))
-    first = next((place for place in range(shorter) if not _same(old[place], new[place])), shorter)
+    first = next((place for place in range(shorter) if not same(old[place], new[place])), shorter)
     last = 0
-    while last < shorter - first and _same(old[-1 - last], new[-1 - last]):
+    while last < shorter - first and same(old[-1 - last], new[-1 - last]):
         last += 1
     pairs: list[_Pair] = []
     for place in range(first, max(len(old), len(new)) - last):

@@ -1,4 +1,4 @@
-"""Decoded JSON, looked at with types: what is an object, an array, a finite number; and any of it on one line."""
+"""Owns decoded JSON, looked at with types: what is an object, an array, a finite number; and any of it on one line."""
 
 from __future__ import annotations
 
