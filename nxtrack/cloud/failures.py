@@ -60,6 +60,9 @@ TRANSPORT_ERRORS = (
 LONGEST_WAIT = 3600.0
 """Seconds at most that `Retry-After` is believed."""
 
+_SHORT = 8
+"""Characters of a secret from which on it is taken out wherever it stands."""
+
 _NEVER_SENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.MissingSchema,
@@ -299,7 +302,9 @@ def read_answer(status: int, body: bytes, retry_after: str | None, *, now: float
         code = _tag(text, "Code")
         detail = " ".join(filter(None, (code, _tag(text, "Message")))) or _tag(text, "title") or text
     for secret in secrets:
-        detail = detail.replace(secret, "***")
+        # A short key, such as a local platform may have, is not looked for within words.
+        pattern = rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < _SHORT else re.escape(secret)
+        detail = re.sub(pattern, "***", detail)
     detail = _QUERY.sub(r"\1***", detail)
     return Answer(status, one_line(detail), code, wait_seconds(retry_after, now))
 

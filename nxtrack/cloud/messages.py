@@ -117,10 +117,10 @@ class ContentFormat(Message, omit_defaults=False):
 
 
 class RunFormat(Message, omit_defaults=False):
-    """The formats of a run's input and output (SDK)."""
+    """The formats of a run's input and output; the SDK's command line names only the first (SDK)."""
 
     input: ContentFormat = msgspec.field(default_factory=ContentFormat)
-    output: ContentFormat | None = msgspec.field(default_factory=ContentFormat)
+    output: ContentFormat | None = None
 
 
 class RunConfiguration(Message):

@@ -48,10 +48,9 @@ def configured(
         chosen = msgspec.convert(configuration or {}, RunConfiguration)
     except ValueError as error:
         raise SettingsError(f"The configuration cannot be used ({error}).") from None
-    if chosen.format is not None:
-        return chosen
-    formats = RunFormat(input=ContentFormat(type=input_form), output=ContentFormat(type=output_form))
-    return msgspec.structs.replace(chosen, format=formats)
+    formats = chosen.format or RunFormat(input=ContentFormat(type=input_form))
+    output = formats.output or ContentFormat(type=output_form)
+    return msgspec.structs.replace(chosen, format=msgspec.structs.replace(formats, output=output))
 
 
 def options_of(options: Mapping[str, Any] | None) -> dict[str, str] | None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nxtrack.cloud.markers import marked
-from nxtrack.cloud.messages import ExternalResult, NewRun, RunConfiguration, RunFormat
+from nxtrack.cloud.messages import ContentFormat, ExternalResult, NewRun, RunConfiguration, RunFormat
 from nxtrack.cloud.retries import MAX_BACKOFF, TRANSFER, UNDONE
 from nxtrack.delivery.pacing import Aborted
 from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Redirected, Refused
@@ -128,7 +128,7 @@ class Delivery:
             name=start.name or start.source or None,
             description=marked(start.description, start.id),
             options=start.options or None,
-            configuration=RunConfiguration(format=RunFormat()),
+            configuration=RunConfiguration(format=RunFormat(output=ContentFormat())),
             batch_experiment_id=start.batch_experiment_id,
             result=ExternalResult(
                 status=end.status,

@@ -260,6 +260,12 @@ def test_details_are_one_printable_line_without_secrets(body, detail):
     assert read_answer(400, body, None, now=0, secrets=("s3cret-key",)).detail == detail
 
 
+@pytest.mark.parametrize("key", ["k", "key", "-k+", "k.y"])
+def test_a_short_key_is_a_secret_and_no_part_of_words(key):
+    said = f'track it by keyk; "{key}", {key}'
+    assert read_answer(400, said.encode(), None, now=0, secrets=(key,)).detail == 'track it by keyk; "***", ***'
+
+
 def test_one_line_is_as_long_as_it_may_be():
     assert one_line("x" * 300) == "x" * 300
 

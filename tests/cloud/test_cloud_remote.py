@@ -336,6 +336,13 @@ def test_a_configuration_is_passed_on_as_it_is(routing):
         assert metadata.execution_class == "large"
 
 
+def test_a_configuration_that_names_one_format_has_the_other_found_out(routing):
+    given = {"format": {"input": {"type": "text"}}}
+    for output, form in (("plan\n", "text"), ({"solution": 1}, "json")):
+        metadata = routing.run_metadata(routing.track_run("plain", output, configuration=given)).metadata
+        assert (metadata.format.input.type, metadata.format.output.type) == ("text", form)
+
+
 def test_runs_are_listed_over_the_pages(routing):
     ids = [routing.track_run({"n": n}, name=f"run {n}") for n in range(3)]
     listed = [run for _, run in zip(range(3), routing.list_runs(), strict=False)]

@@ -80,16 +80,19 @@ def test_job_shop(example, delivered):
     assert result.metadata.metrics["makespan"] == 55
     assert result.output["makespan"] == 55
     assert b'"name":"ft06"' in given
-    assert logs + "makespan 55\n" == done.stdout  # all that the solver printed, and nothing else
-    assert "Running HiGHS" in logs
+    # All that the solver printed, and nothing else; but for its name, which HiGHS prints itself since 1.16.
+    assert done.stdout.endswith(logs + "makespan 55\n")
+    assert len(done.stdout) - len(logs) < 300
+    assert "MIP has 216 rows" in logs
 
 
 def test_mip_with_block(example, delivered):
     done = example("mip_with_block")
-    assert "busiest shift 950, run " in done.stdout
     ((result, given, logs),) = delivered("shift-balance")
     assert result.name == "la01 in three shifts"
-    assert result.metadata.metrics["busiest"] == 950
+    busiest = result.metadata.metrics["busiest"]
+    assert 950 <= busiest <= 950 / 0.99  # the best there is, or 1 % from it: the example asks for no more
+    assert f"busiest shift {busiest:.0f}, run " in done.stdout
     assert b'"shifts":3' in given
     assert logs.startswith("work of each shift: ")
 

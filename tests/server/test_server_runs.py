@@ -188,6 +188,23 @@ def test_a_text_output_may_be_any_text(shared):
     assert shared.session.get(shared.runs(f"/{run_id}/output?format=url").json()["url"]).text == 'not "json"'
 
 
+@pytest.mark.parametrize(
+    ("named", "output", "is_of"),
+    [
+        ("multi-file", b"\x1f\x8b no JSON", "multi-file"),
+        ("text", b"a;b", "text"),
+        ("text", b'{"metrics": {"gap": 1}}', "json"),
+        ("json", b"{}", "json"),
+    ],
+)
+def test_an_output_of_no_named_format_is_json_or_of_the_inputs(shared, named, output, is_of):
+    run_id = shared.track(output=output, configuration={"format": {"input": {"type": named}}})
+    metadata = shared.runs(f"/{run_id}/metadata").json()["metadata"]
+    assert metadata["format"]["output"]["type"] == is_of
+    assert shared.session.get(shared.runs(f"/{run_id}/output?format=url").json()["url"]).content == output
+    assert metadata["metrics"] == ({"gap": 1} if b"gap" in output else None)
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_text_input_reads_back_as_a_json_string(shared, form):
     """The public SDK (1.13) reads an inline input as JSON, also when it is a text that it has called JSON."""

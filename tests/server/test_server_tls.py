@@ -122,6 +122,16 @@ def test_the_sdks_command_line_works_here(tmp_path, certificate):
         )
         with ThreadPoolExecutor(2) as pool:
             got, listed, logs, _ = pool.map(lambda words: nextmv(user, *words), commands)
+        (tmp_path / "tables").mkdir()
+        (tmp_path / "tables" / "a.csv").write_text("a\n1\n")
+        said = nextmv(
+            user,
+            *("run", "track", *mine, "--input", "tables", "--output", "tables", "--content-format", "multi-file"),
+            *("--status", "succeeded"),
+            stdin=None,
+        )
+        nextmv(user, "run", "get", *mine, "--run-id", json.loads(said.stdout)["run_id"], "--output", "back")
+    assert (tmp_path / "back" / "a.csv").read_text() == "a\n1\n"
     result = json.loads(got.stdout)
     assert result["output"] == {"solution": 2}
     assert (result["name"], result["metadata"]["execution_duration"]) == ("typed", 5000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from dataclasses import dataclass
@@ -19,17 +20,21 @@ class User:
     environment: dict[str, str]
 
     def run(self, *command, stdin=""):
-        """Runs a command, which must succeed."""
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=self.folder,
-            check=False,
-            input=stdin,
-            timeout=110,
-        )
+        """Runs a command, which must succeed; its stdin is a text, or None for a terminal on which nobody types."""
+        with contextlib.ExitStack() as terminal:
+            if stdin is None:
+                for end in (ends := os.openpty()):
+                    terminal.callback(os.close, end)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env=self.environment,
+                cwd=self.folder,
+                check=False,
+                timeout=110,
+                **({"input": stdin} if stdin is not None else {"stdin": ends[1]}),
+            )
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done
 

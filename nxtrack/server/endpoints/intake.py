@@ -49,12 +49,16 @@ class _Intake(Gathering):
 
     def inspected(self, where: str, artefact: Artefact) -> bytes | None:
         """The bytes of a JSON payload, or None when it is too large to be looked into."""
-        if artefact.size > self.platform.limits.inspected:
-            return None
-        data = self.platform.payloads.read(artefact.payload)
-        if not contents.is_json(data):
+        data = self.looked_into(artefact)
+        if data is not None and not contents.is_json(data):
             raise _bad(f"{where}: the upload is not valid JSON in UTF-8.")
         return data
+
+    def looked_into(self, artefact: Artefact) -> bytes | None:
+        """The bytes of a payload, or None when it is too large for that."""
+        if artefact.size > self.platform.limits.inspected:
+            return None
+        return self.platform.payloads.read(artefact.payload)
 
 
 def accept_run(platform: Platform, application: str, instance: str | None, body: bytes) -> str:
@@ -95,8 +99,8 @@ def _choose(platform: Platform, application: str, asked: str | None) -> str:
 
 def _accept(intake: _Intake, request: NewRun, instance: str | None) -> str:
     formats = (request.configuration and request.configuration.format) or RunFormat()
-    output_format = formats.output.type if formats.output else "json"
     result = request.result
+    output_format = formats.output.type if formats.output else _unnamed(intake, result, formats.input.type)
     if result is None:
         _check_formats(formats.input.type, output_format)
     _take_input(intake, request, formats.input.type)
@@ -125,6 +129,17 @@ def _accept(intake: _Intake, request: NewRun, instance: str | None) -> str:
     owner = platform.application(intake.application)
     platform.store.add_run(run, intake.assets, uploads=intake.uploads, owner=owner)
     return run.id
+
+
+def _unnamed(intake: _Intake, result: ExternalResult | None, input_format: str) -> str:
+    """The format of an output of which none is named: JSON, but what is none is of the input's format.
+
+    So tracks the command line of the public SDK (1.13), which names the input's only.
+    """
+    if input_format == "json" or result is None or result.output_upload_id is None:
+        return "json"
+    data = intake.looked_into(intake.take("result.output_upload_id", result.output_upload_id))
+    return "json" if data is not None and contents.is_json(data) else input_format
 
 
 def _check_formats(input_format: str, output_format: str) -> None:

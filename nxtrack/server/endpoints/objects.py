@@ -6,14 +6,14 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 
 from nxtrack.cloud.messages import UploadURL
 from nxtrack.server.data.store import Artefact, Run, Upload
-from nxtrack.server.ids import is_id, new_upload_id
+from nxtrack.server.endpoints.exchange import answer, application_id
+from nxtrack.server.ids import new_upload_id
 from nxtrack.server.refusals import ApiRefusal, ObjectRefusal
 from nxtrack.server.signing import Verdict
 from nxtrack.server.state import Platform, platform_of
@@ -59,9 +59,7 @@ def base_url(request: Request) -> str:
 def create_upload(request: Request) -> Response:
     """`POST /v1/applications/{app}/runs/uploadurl`: a new upload id and where to PUT its bytes."""
     platform = platform_of(request)
-    application: str = request.path_params["app"]
-    if not is_id(application):
-        raise ApiRefusal(HTTPStatus.BAD_REQUEST, "The application id has characters, or a length, that none may have.")
+    application = application_id(request)
     platform.sweep_uploads()
     seconds = platform.limits.url_seconds
     upload = Upload(
@@ -74,8 +72,7 @@ def create_upload(request: Request) -> Response:
     platform.store.add_upload(upload, platform.application(application))
     path = f"/uploads/{upload.id}"
     url = f"{base_url(request)}{path}?{platform.signer.query('PUT', path, seconds=seconds)}"
-    answer = UploadURL(upload_id=upload.id, upload_url=url)
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    return answer(UploadURL(upload_id=upload.id, upload_url=url))
 
 
 def download_url(request: Request, run: Run, kind: str) -> str:
