@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TEXT: Any = io.TextIOWrapper
 _ATTRIBUTES = ("write", "isatty", "fileno")
+_SIZE_ASKERS = frozenset({"shutil", "tqdm", "rich", "click", "alive_progress", "progressbar", "enlighten"})
 
 
 class _Own:
@@ -37,7 +38,7 @@ class _Own:
         self._set: dict[str, Callable[..., Any]] = {
             "write": partial(streams.through, name, self._divert_and_write),
             "isatty": lambda: os.isatty(saved),
-            "fileno": lambda: saved,
+            "fileno": lambda: saved if _asked_for_size() else descriptor,
         }
         self._before = {key: stream.__dict__[key] for key in _ATTRIBUTES if key in stream.__dict__}
 
@@ -75,6 +76,15 @@ class _Own:
 
 
 _owned: list[_Own] = []
+
+
+def _asked_for_size() -> bool:
+    """Says whether a stream's descriptor is asked for by code that looks how wide the terminal is.
+
+    Whoever else asks wants to write to it, and so that it is the one whose text is captured.
+    """
+    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (what it is for)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _SIZE_ASKERS
 
 
 def _found() -> Iterator[tuple[Any, Any, int]]:

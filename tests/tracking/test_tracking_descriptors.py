@@ -202,10 +202,13 @@ def test_c_code_that_holds_the_interpreter_while_it_writes(on_pipes, only):
 
 def test_a_terminal_is_still_one_for_python(on_a_terminal, only):
     shown = on_a_terminal("""
-        before = sys.stdout.isatty(), sys.stderr.isatty(), os.get_terminal_size(sys.__stdout__.fileno())
+        import fcntl, shutil, termios
+        fcntl.ioctl(1, termios.TIOCSWINSZ, b"\\x1e\\0\\x4d\\0" + bytes(4))
+        def look():
+            return sys.stdout.isatty(), sys.stderr.isatty(), sys.stdout.fileno(), shutil.get_terminal_size().columns
+        before = look()
         with track():
-            within = sys.stdout.isatty(), sys.stderr.isatty(), os.get_terminal_size(sys.__stdout__.fileno())
-            print("same" if within == before else (within, before))
+            print("same" if look() == before == (True, True, 1, 77) else (look(), before))
         print("ended", sys.stdout.fileno(), sys.stderr.fileno(), sys.__stdout__.name, vars(sys.__stdout__))
     """)
     assert shown == "same\nended 1 2 <stdout> {'mode': 'w'}\n"
