@@ -201,7 +201,8 @@ def test_c_code_that_holds_the_interpreter_while_it_writes(on_pipes, only):
 
 
 def test_a_terminal_is_still_one_for_python(on_a_terminal, only):
-    shown = on_a_terminal("""
+    shown = on_a_terminal(
+        """
         import fcntl, shutil, termios
         fcntl.ioctl(1, termios.TIOCSWINSZ, b"\\x1e\\0\\x4d\\0" + bytes(4))
         def look():
@@ -210,7 +211,10 @@ def test_a_terminal_is_still_one_for_python(on_a_terminal, only):
         with track():
             print("same" if look() == before == (True, True, 1, 77) else (look(), before))
         print("ended", sys.stdout.fileno(), sys.stderr.fileno(), sys.__stdout__.name, vars(sys.__stdout__))
-    """)
+    """,
+        COLUMNS="0",
+        LINES="0",
+    )
     assert shown == "same\nended 1 2 <stdout> {'mode': 'w'}\n"
     assert only().logs == "same\n"
 
