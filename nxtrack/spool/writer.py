@@ -15,14 +15,14 @@ from nxtrack.errors import SpoolUnavailable, SpoolUnsafe
 from nxtrack.spool import frames, system
 from nxtrack.spool.layout import reason
 from nxtrack.spool.reader import read_all
-from nxtrack.spool.records import Logged
+from nxtrack.spool.records import Input, Logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nxtrack.settings import Durability
     from nxtrack.spool.layout import Layout
-    from nxtrack.spool.records import AnyRecord, Input, Output, Status
+    from nxtrack.spool.records import AnyRecord, Form, Output, Status
 
 INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
@@ -197,6 +197,60 @@ class RunWriter:
         if self._descriptor >= 0:
             self._write_sidecar(name, data)
         return kind(file=name, size=len(data), crc=crc32(data), notes=notes)
+
+    def sidecar(self, kind: type[Input | Output], wished: Form | None = None) -> tuple[Input | Output, int]:
+        """Makes a file for a payload that is written piece by piece.
+
+        Args:
+            kind: Which payload.
+            wished: The format that was asked for; None to find out.
+
+        Returns:
+            Its record, which `settle` makes final and `append` writes, and a descriptor that is the caller's to close.
+            Appended before, the record leads recovery to what there is of the payload should this process die.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        name = f"{self.run_id}.{next(self._numbers)}.{'input' if kind is Input else 'output'}"
+        descriptor = self._create(self._paths.payload(name))
+        self._sidecars.append(name)
+        return kind(file=name, growing=True, wished=wished), descriptor
+
+    def settle(self, record: Input | Output, *, inner: str = "") -> Input | Output:
+        """Returns the final record of a sidecar that is whole; see `growing.settle`.
+
+        Raises:
+            OSError: It cannot be read, or what it has to become cannot be written.
+        """
+        from nxtrack.spool import growing  # noqa: PLC0415  (most runs have no such payload, and need no archives)
+
+        final = growing.settle(self._paths, record, inner=inner)
+        if final.file not in {None, *self._sidecars}:
+            self._sidecars.append(str(final.file))
+        if final.file != record.file or not final.size:
+            self.drop(record)
+        self._written += final.size
+        return final
+
+    def drop(self, record: Input | Output) -> None:
+        """Removes a sidecar that is of no use any more; who appends to it still does so to nowhere."""
+        name = str(record.file)
+        if name in self._sidecars:
+            self._sidecars.remove(name)
+            with suppress(OSError):  # It leaves with its run, then.
+                os.unlink(self._paths.payload(name))  # noqa: PTH108
+
+    def log_descriptor(self) -> int:
+        """Returns a descriptor to append to the run's log with, which is the caller's to close.
+
+        Raises:
+            OSError: The log cannot be made.
+        """
+        with self._lock:
+            if self._log < 0:
+                self._log = self._create(self._paths.log(self.run_id))
+            return os.dup(self._log)
 
     def log(self, data: bytes, *, beyond: bool = False) -> None:
         """Appends to the run's log; what is written survives the death of the process. After the run's end, nothing.
