@@ -6,14 +6,14 @@ import functools
 import random
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from nxtrack import settings
 from nxtrack.errors import SpoolUnsafe
 from nxtrack.spool import ids, owner, system
-from nxtrack.spool.records import End, Output, Start, now
+from nxtrack.spool.records import Asset, End, Output, Start, now
 from nxtrack.spool.store import spool
 from nxtrack.tracking import ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nxtrack.spool.records import Input
     from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import Content, RunWriter
+    from nxtrack.tracking.files import Files
     from nxtrack.tracking.plan import Plan
 
 MAX_ERROR = 4096
@@ -41,10 +42,28 @@ class Recording:
     at any moment, so whoever calls `begin` calls `end` when that, the code, or a first `end` raises.
     """
 
-    __slots__ = ("_bind", "_notes", "_outer", "_plan", "_run", "_settings", "_spool", "_start_ns", "_state", "source")
+    __slots__ = (
+        "_bind",
+        "_files",
+        "_notes",
+        "_outer",
+        "_plan",
+        "_run",
+        "_settings",
+        "_spool",
+        "_start_ns",
+        "_state",
+        "_stop_ns",
+        "source",
+    )
 
     def __init__(
-        self, plan: Plan, source: str, bind: Callable[[], tuple[Any, dict[str, Any]]], key: object = None
+        self,
+        plan: Plan,
+        source: str,
+        bind: Callable[[], tuple[Any, dict[str, Any]]],
+        key: object = None,
+        files: Files | None = None,
     ) -> None:
         """Prepares a run.
 
@@ -53,14 +72,17 @@ class Recording:
             source: What it is called in messages.
             bind: Gives its input and its options.
             key: Whose calls are part of it; None for a with-block.
+            files: What of it stands in files; None for nothing.
         """
         self.source = source
+        self._files = files
         self._bind = bind
         self._plan = plan
         self._settings: Settings
         self._spool: Spool | None = None
         self._notes: list[str] = []
         self._start_ns = time.monotonic_ns()
+        self._stop_ns = 0
         self._outer = state.current()
         self._state = RunState(ids.new_id(), plan.redaction, self._outer, key)
         self._state.name = plan.name
@@ -71,6 +93,11 @@ class Recording:
     def run(self) -> Run:
         """The run as users see it."""
         return self._run
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is: tracking may be disabled, or the spool unusable."""
+        return self._state.writer is not None
 
     def begin(self) -> Run:
         """Records that the run begins, with its input and options, and makes it the current one."""
@@ -113,6 +140,8 @@ class Recording:
         run.writer = self._spool.begin(
             start, self._input(run_input), chosen.durability, max_log=chosen.max_log, max_spool=chosen.max_spool
         )
+        if self._files is not None:
+            self._files.begin(run.writer, self._leave_out)
         capture = plan.capture or self._settings.capture
         if capture == "fd":
             warn_once("fd", "nxtrack cannot capture descriptors yet, so logs hold what Python prints and no more.")
@@ -120,7 +149,7 @@ class Recording:
             self._capture_streams(run.writer)
 
     def _input(self, value: Any) -> Content | None:
-        if value is UNSET:
+        if value is UNSET or (self._files is not None and self._files.has_input):
             return None
         plan = self._plan
         try:
@@ -147,6 +176,10 @@ class Recording:
         if before is not self._state:
             state.become(before)
 
+    def stop(self) -> None:
+        """Stops the clock: what is still done before `end` is no part of the run."""
+        self._stop_ns = time.monotonic_ns()
+
     def end(self, error: BaseException | None = None, result: Any = None) -> None:
         """Records how the run ended.
 
@@ -154,7 +187,7 @@ class Recording:
             error: The exception that ended it, or None.
             result: What the code returned; an output assigned to the run wins over it.
         """
-        elapsed = time.monotonic_ns() - self._start_ns
+        elapsed = (self._stop_ns or time.monotonic_ns()) - self._start_ns
         run = self._state
         try:
             self.suspend()
@@ -185,9 +218,13 @@ class Recording:
         self._end_log(error if message is not None else None)
         records: tuple[Input | Output, ...] = ()
         try:
-            output = self._output(result if run.output is UNSET else run.output)
-            if output is not None:
-                records = (writer.payload(Output, output),)
+            result = result if run.output is UNSET else run.output
+            if self._files is not None:
+                records = tuple(self._files.end(writer))
+            if self._files is not None and self._files.has_output:
+                self._log_pieces(writer, values.as_output(result))
+            elif (output := self._output(result)) is not None:
+                records = (*records, writer.payload(Output, output))
         except Exception as fault:  # noqa: BLE001  (a function of the user's, or a full disk)
             self._leave_out("output", fault)
         if writer.log_cut:
@@ -232,10 +269,11 @@ class Recording:
 
     def _leave_out(self, what: str, fault: Exception) -> None:
         """Tells, in the run and once in the process, that the input or output is not recorded."""
-        self._notes.append(f"The {what} could not be kept: {describe(fault)}.")
+        why = describe(fault).rstrip(".")
+        self._notes.append(f"The {what} could not be kept: {why}.")
         warn_once(
             disk_fault(fault),
-            f"{what} of {self.source} not recorded: {describe(fault)}; the solver is not affected",
+            f"{what} of {self.source} not recorded: {why}; the solver is not affected",
         )
 
     def _output(self, result: Any) -> Content | None:
@@ -246,6 +284,18 @@ class Recording:
         if run.metrics or run.assets:
             value = with_pieces(value, run.metrics, run.assets)
         return None if value is None else content_of(value, plan.redaction)
+
+    def _log_pieces(self, writer: RunWriter, result: Any) -> None:
+        """Logs the metrics and assets of what was returned beside an output that stands in files."""
+        parts: dict[str, Any] = dict(result or {})
+        metrics: Any = parts.pop("metrics", None)
+        assets: Any = parts.pop("assets", ())
+        if isinstance(metrics, dict):
+            self._run.log_metrics(cast("dict[str, Any]", metrics))
+        for asset in cast("list[object]", assets) if isinstance(assets, list) else ():
+            writer.append(Asset(data=msgspec.Raw(content_of(asset, self._plan.redaction).data)))
+        if parts:
+            self._notes.append("The output is what stands in the files; what was returned beside them is not kept.")
 
     @absorbed
     def _end_log(self, error: BaseException | None) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nxtrack.tracking.files import of_plan
 from nxtrack.tracking.functions import module_name, tracked_function
 from nxtrack.tracking.plan import make
 from nxtrack.tracking.recording import Recording
@@ -52,9 +53,10 @@ class Tracker:
         if options is not None and not hasattr(options, "keys"):
             raise TypeError("options of a with-block takes values by name, such as {'time_limit': 10}")
         frame = _frame_around()
-        recording = Recording(
-            self._plan, _source(frame), lambda: (self._arguments.get("input", UNSET), dict(options or {}))
-        )
+        plan = self._plan
+        value = self._arguments.get("input", UNSET if plan.input_dir is None else plan.input_dir)
+        folders = of_plan(plan, lambda: (plan.input_dir, plan.output_dir))
+        recording = Recording(plan, _source(frame), lambda: (value, dict(options or {})), files=folders)
         entry = _place(frame), threading.get_ident(), recording
         try:
             run = recording.begin()
