@@ -32,6 +32,8 @@
     ├── FileUnusable             a file that was named for an input or output cannot be read or written
     │   └── NoSpace              ... as its disk is full
     ├── ArchiveRefused           a folder that cannot be packed, or an archive that is not safe to unpack
+    ├── ProgramUnusable          a program that was to be run cannot be executed
+    │   └── ProgramNotFound      ... as there is none of that name
     └── ServerError              the local platform cannot start or keep its data
 
 Every message is one sentence for the person at the terminal: what happened, to which run, what was kept, what
@@ -221,6 +223,14 @@ class TooLarge(Rejected):
         super().__init__(message, status=status)
         self.size = size
         self.limit = limit
+
+
+class ProgramUnusable(NxtrackError):
+    """A program that was to be run cannot be executed."""
+
+
+class ProgramNotFound(ProgramUnusable):
+    """There is no program of that name."""
 
 
 class ServerError(NxtrackError):

@@ -13,7 +13,10 @@ from nxtrack import errors
 from nxtrack.cli import status as status_module
 from nxtrack.cli.main import BROKEN_PIPE, FAULT, INTERRUPTED, status_of
 
-COMMANDS = ("flush", "status", "list", "show", "retry", "clean", "submit", "result", "input", "logs", "serve", "demo")
+COMMANDS = (
+    *("flush", "status", "list", "show", "exec", "retry", "clean"),
+    *("submit", "result", "input", "logs", "serve", "demo"),
+)
 
 STATUSES = {
     "SettingsError": 2,
@@ -47,6 +50,8 @@ STATUSES = {
     "FileUnusable": 2,
     "NoSpace": 75,
     "ArchiveRefused": 1,
+    "ProgramUnusable": 126,
+    "ProgramNotFound": 127,
     "ServerError": 2,
     "NxtrackError": 2,
 }
