@@ -58,6 +58,7 @@ class LogFile:
         "_beyond",
         "_descriptor",
         "_freed",
+        "_lent",
         "_most",
         "_own",
         "_path",
@@ -83,7 +84,7 @@ class LogFile:
         self._most = most
         self._descriptor = -1 if capture is None else capture.descriptor
         self._size = self._freed = self._seen = self._beyond = 0
-        self.is_full = False
+        self.is_full = self._lent = False
         self._own: deque[tuple[int, int]] = deque()
 
     def append(self, data: bytes, *, beyond: bool = False) -> None:
@@ -112,6 +113,29 @@ class LogFile:
         except OSError as error:
             self.cut = reason(error)
             raise
+        if self._most is not None and self._size > self._most:
+            self._give_back(self._most)
+
+    def lend(self) -> int:
+        """Returns a descriptor to append to the log with, which is the caller's to close.
+
+        Raises:
+            OSError: The log cannot be made.
+        """
+        if self._descriptor < 0:
+            self._descriptor = create(self._path)
+        self._lent = True
+        return os.dup(self._descriptor)
+
+    def measure(self) -> None:
+        """Looks how much others have written to what was lent to them."""
+        if self._lent and self._descriptor >= 0:
+            with suppress(OSError):
+                self._size = os.fstat(self._descriptor).st_size
+
+    def bound(self) -> None:
+        """Gives back to the disk what others wrote beyond the bound."""
+        self.measure()
         if self._most is not None and self._size > self._most:
             self._give_back(self._most)
 
@@ -153,6 +177,7 @@ class LogFile:
 
     def logged(self) -> Logged | None:
         """Returns what the log holds, read again: others, and signal handlers, may have written in any order."""
+        self.measure()
         if self._descriptor < 0 or not self._size:
             return None
         with suppress(OSError):  # A log without a checksum is better than none.
@@ -176,6 +201,7 @@ class LogFile:
         Raises:
             OSError: It cannot be read.
         """
+        self.measure()
         if self._descriptor < 0 or not self._size:
             return b""
         size = os.fstat(self._descriptor).st_size
