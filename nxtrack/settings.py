@@ -36,14 +36,15 @@ class Settings:
         mode: `offline` spools, `online` also delivers from a background thread, `disabled` does nothing
             (`NXTRACK_MODE`).
         dir: The spool's folder; empty for the platform's user state folder (`NXTRACK_DIR`).
-        capture: How streams are captured (`NXTRACK_CAPTURE`).
+        capture: How streams are captured: at descriptor level, as Python's streams, or whichever is safe
+            (`NXTRACK_CAPTURE`).
         streams: Which streams go to the logs (`NXTRACK_STREAMS`).
         durability: `power` fsyncs a finished run, `process` does not (`NXTRACK_DURABILITY`).
         settle: Seconds a run whose POST went unanswered is given to show up in the platform's list before it may
             be posted again (`NXTRACK_SETTLE`).
         max_spool: Bytes that the spool may hold, or None for no limit: delivered runs give way, oldest first, and when
             those that wait hold more, new ones are refused (`NXTRACK_MAX_SPOOL`).
-        max_log: Bytes after which a run's log takes only its traceback, or None for no limit (`NXTRACK_MAX_LOG`).
+        max_log: Bytes of a run's log that are kept of its head and tail, or None for all (`NXTRACK_MAX_LOG`).
         solver_metrics: `auto` reads a run's log for what a solver says of itself (`NXTRACK_SOLVER_METRICS`).
         jobs: Connections a flush works with (`NXTRACK_JOBS`).
         rate: Run posts a second, 0 for no limit; the platform documents 5 (`NXTRACK_RATE`).

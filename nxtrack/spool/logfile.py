@@ -101,7 +101,7 @@ class LogFile:
             return
         try:
             if self._descriptor < 0:
-                self._descriptor = create(self._path)
+                self._descriptor = self._made()
             write_all(self._descriptor, data)
             if beyond:
                 self._beyond += len(data)
@@ -116,6 +116,12 @@ class LogFile:
         if self._most is not None and self._size > self._most:
             self._give_back(self._most)
 
+    def _made(self) -> int:
+        try:
+            return create(self._path)
+        except FileExistsError:  # A Ctrl-C came right after it was made.
+            return os.open(self._path, system.READ_APPEND)
+
     def lend(self) -> int:
         """Returns a descriptor to append to the log with, which is the caller's to close.
 
@@ -123,7 +129,7 @@ class LogFile:
             OSError: The log cannot be made.
         """
         if self._descriptor < 0:
-            self._descriptor = create(self._path)
+            self._descriptor = self._made()
         self._lent = True
         return os.dup(self._descriptor)
 

@@ -29,7 +29,7 @@ _LEAST_FREE_BYTES = 64 << 20
 """Room on the disk below which descriptors are given back: what C code writes to a full disk is lost for the user."""
 
 _LOOK_SECONDS = 0.5
-_crowded = threading.Event()
+_crowded = False
 _running: dict[int, RunState] = {}
 _free = [0.0, 0.0]
 """From when to when there is known to be room."""
@@ -104,7 +104,7 @@ def open_channel(spool: Spool, run: RunState, chosen: tuple[Stream, ...], *, ins
         chosen: The streams that are to be captured.
         insisted: Whether the user asked for it; otherwise it is not done where it might go wrong.
     """
-    if not insisted and (_crowded.is_set() or threading.current_thread() is not threading.main_thread()):
+    if not insisted and (_crowded or threading.current_thread() is not threading.main_thread()):
         return None
     try:
         if reason := stdio.why_not() or _disk_is_short(spool):
@@ -181,10 +181,12 @@ def has_company(run: RunState) -> bool:
 
 def crowd() -> None:
     """Tells that runs of this process were seen side by side: from now on none is captured without being asked."""
-    _crowded.set()
+    global _crowded  # noqa: PLW0603
+    _crowded = True
 
 
 def forget() -> None:
     """Lets a forked child start alone."""
+    global _crowded  # noqa: PLW0603
     _running.clear()
-    _crowded.clear()
+    _crowded = False

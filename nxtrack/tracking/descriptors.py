@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nxtrack.spool import system
 from nxtrack.tracking import channels, ownstreams, stdio, streams
@@ -31,6 +31,7 @@ INTERVAL_SECONDS = 0.05
 
 _IN_PART = "What is written past Python's streams is in the log only in part: {why}."
 _IDLE_SECONDS = 1.0
+_CHUNK = 1 << 16
 _LOOK_SECONDS = 0.5
 _lock = threading.RLock()
 _channels: list[Channel] = []
@@ -39,6 +40,8 @@ _led: dict[int, tuple[int, int]] = {}
 _lingering: list[tuple[Capture, int]] = []
 _tail: _Tail | None = None
 _looked = 0.0
+_recent = b""
+"""The last text that came by the descriptors, since Python last printed something."""
 
 
 @absorbed
@@ -137,10 +140,14 @@ def _has_children() -> bool:
     return True
 
 
-def catch_up() -> None:
-    """Shows what was written before what Python is about to print."""
-    if _channels:
-        _catch_up()
+def before_print(stream: Any) -> bool:
+    """Shows what was written before what Python is about to print; see `streams.heed_descriptors`."""
+    global _recent  # noqa: PLW0603
+    if not _channels:
+        return False
+    _catch_up()
+    _recent = b""
+    return stream is not None and not ownstreams.owns(stream)
 
 
 @absorbed
@@ -148,6 +155,12 @@ def _catch_up() -> None:
     with _lock:
         if _channels:
             _drain(_channels[-1])
+
+
+def came(text: bytes) -> bool:
+    """Says whether what Python has just printed came by a descriptor; see `streams.heed_descriptors`."""
+    _catch_up()
+    return text in _recent
 
 
 def _flush() -> None:
@@ -221,6 +234,8 @@ def _drain(channel: Channel) -> None:
 
 
 def _pass_on(channel: Channel, data: bytes, descriptor: int) -> None:
+    global _recent  # noqa: PLW0603
+    _recent = _recent[-_CHUNK:] + data
     ownstreams.flush()
     _show(descriptor, data)
     for other in _channels:
@@ -248,8 +263,10 @@ class _Tail:
     """A thread that shows what is written. Not one of `threading`'s, whose start waits for ever as the process ends."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._gone = threading.Event()
+        # Bare locks: a Ctrl-C amid what `threading.Event` does would leave it locked.
+        self._wait, self._gone = _thread.allocate_lock(), _thread.allocate_lock()
+        self._wait.acquire()
+        self._gone.acquire()
         with suppress(RuntimeError):  # The process ends, or takes no more threads: what is written is shown later.
             _thread.start_new_thread(self._watch, ())
 
@@ -257,7 +274,7 @@ class _Tail:
         global _tail  # noqa: PLW0603
         idle = 0.0
         try:
-            while idle < _IDLE_SECONDS and _tail is self and not self._stop.wait(INTERVAL_SECONDS):
+            while idle < _IDLE_SECONDS and _tail is self and not self._wait.acquire(timeout=INTERVAL_SECONDS):
                 with _lock:
                     idle += INTERVAL_SECONDS
                     if _channels or _lingering:
@@ -266,12 +283,13 @@ class _Tail:
         finally:
             if _tail is self:
                 _tail = None
-            self._gone.set()
+            self._gone.release()
 
     def end(self) -> bool:
         """Ends the thread; says whether it could be waited for."""
-        self._stop.set()
-        return self._gone.wait(INTERVAL_SECONDS)
+        if self._wait.locked():
+            self._wait.release()
+        return self._gone.acquire(timeout=INTERVAL_SECONDS)
 
 
 def _watch() -> None:
@@ -354,6 +372,6 @@ def _exit() -> None:
 
 def prepare() -> None:
     """Has Python's streams and forks know of captured descriptors; for the first run of a process."""
-    streams.show_first(catch_up)
+    streams.heed_descriptors(before_print, came)
     atexit.register(_exit)
     system.at_fork(forget, before=_before_fork, in_parent=_after_fork)

@@ -114,6 +114,11 @@ def take(saved: Mapping[int, int]) -> None:
             _owned[-1].take()
 
 
+def owns(stream: Any) -> bool:
+    """Says whether a stream is one of them."""
+    return any(own.stream is stream for own in _owned)
+
+
 def flush() -> None:
     """Has the streams write what they hold back."""
     if _owned:

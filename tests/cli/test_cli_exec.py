@@ -509,8 +509,8 @@ def test_show_tells_of_formats(run, call, told, terminal):
     run("cat", given=b"a text\n", ours=("--output-format", "multi-file"))
     run_id = told().entry.run_id
     _, page, _ = call("show", run_id)
-    assert "7 B of text" in page
-    assert "of multi-file" in page
+    assert "Input (text):\n" in page
+    assert "Output (multi-file):\n" in page
     detail = msgspec.json.decode(call("show", run_id, "--json")[1])
     assert (detail["input"], detail["input_format"]) == ("a text\n", "text")
     assert (detail["output"], detail["output_format"]) == (None, "multi-file")

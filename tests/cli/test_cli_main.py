@@ -14,7 +14,7 @@ from nxtrack.cli import status as status_module
 from nxtrack.cli.main import BROKEN_PIPE, FAULT, INTERRUPTED, status_of
 
 COMMANDS = (
-    *("flush", "status", "list", "show", "replay", "exec", "retry", "clean"),
+    *("flush", "status", "list", "show", "exec", "replay", "retry", "clean"),
     *("submit", "result", "input", "logs", "serve", "demo"),
 )
 

@@ -67,7 +67,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("data", "kind"), KINDS.items())
+@pytest.mark.parametrize(("data", "kind"), KINDS.items(), ids=map(str, range(len(KINDS))))
 def test_what_bytes_are(tmp_path, data, kind):
     path = tmp_path / "file"
     path.write_bytes(data + b"what was written later")

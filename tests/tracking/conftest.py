@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nxtrack import current_run
-from nxtrack.tracking import streams
+from nxtrack.tracking import descriptors, streams
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,7 @@ def warned(caplog):
 def nothing_left_behind(request, caplog):
     before = sys.stdout, sys.stderr
     yield
+    assert (descriptors._channels, descriptors._saved) == ([], {})
     assert current_run() is None
     left = list(streams._sinks)
     streams._sinks.clear()  # so that one test fails, not all after it

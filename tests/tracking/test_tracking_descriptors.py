@@ -262,6 +262,23 @@ def test_a_stream_that_writes_to_another_is_heard_once(on_pipes, only):
     assert only().logs == "text\nc\n"
 
 
+def test_a_stream_of_the_programs_own_make_is_heard_once(on_pipes, only):
+    out, _ = on_pipes("""
+        class Bare:
+            def write(self, text):
+                return os.write(1, text.encode())
+            def flush(self):
+                pass
+        sys.stdout = Bare()
+        with track():
+            print("bare", 1)
+            c("c\\n")
+            print("bare", 2)
+    """)
+    assert out == "bare 1\nc\nbare 2\n"
+    assert only().logs == out
+
+
 def test_a_program_that_leads_its_descriptors_elsewhere_itself(on_pipes, only, tmp_path):
     out, _ = on_pipes("""
         with track():
@@ -468,7 +485,7 @@ SIDE_BY_SIDE = """
         with track(name=name, capture=CAPTURE):
             barrier.wait()
             c(f"c of {name}\\n")
-            print("python of", name)
+            print(f"python of {name}\\n", end="")
             barrier.wait()
     if MAIN:
         thread = threading.Thread(target=solve, args=("b",))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nxtrack import configure, current_run, track
-from nxtrack.spool import writer
+from nxtrack.spool import logfile
 from nxtrack.tracking import recording, solverlogs
 
 LOGS = Path(__file__).parent / "solverlogs"
@@ -124,7 +124,7 @@ def test_a_run_without_a_solver_gets_nothing(recorded):
 
 
 def test_a_run_without_a_log_is_not_looked_at(monkeypatch, only):
-    monkeypatch.setattr(writer, "_read_at", lambda *_: pytest.fail("a log was read"))
+    monkeypatch.setattr(logfile, "_read", lambda *_: pytest.fail("a log was read"))
     track(lambda: {"x": 1})()
     assert only().output == {"x": 1}
 
