@@ -133,9 +133,9 @@ class Recording:
             source=self.source,
             app_id=plan.app_id or self._settings.app_id,
             instance_id=plan.instance_id or self._settings.instance_id,
-            name=shown(plan.name, plan.redaction),
-            description=shown(plan.description, plan.redaction),
-            options=option_texts(run.options, plan.redaction),
+            name=None if plan.name is None else shown(plan.name, plan.redaction),
+            description=None if plan.description is None else shown(plan.description, plan.redaction),
+            options=option_texts(run.options, plan.redaction) if run.options else {},
             batch_experiment_id=plan.batch_experiment_id,
             max_log=self._settings.max_log,
             capture=None if channel is None else channel.capture.name,
@@ -245,8 +245,9 @@ class Recording:
             streams.stop(sink)
         if writer is None or writer.detached:
             return
-        self._end_log(error if message is not None else None)
-        if self._settings.solver_metrics != "off":
+        if message is not None or run.printed is not None or self._channel is not None:
+            self._end_log(error if message is not None else None)
+        if self._settings.solver_metrics != "off" and not writer.log_is_empty:
             self._read_solver_metrics(writer)
         records: tuple[Input | Output, ...] = ()
         try:

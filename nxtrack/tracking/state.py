@@ -123,7 +123,8 @@ class Log:
         Raises:
             OSError: It cannot be written.
         """
-        self.write(b"", whole=True)
+        if self._redaction.patterns:
+            self.write(b"", whole=True)
 
 
 _current: ContextVar[RunState | None] = ContextVar("nxtrack.run", default=None)
@@ -138,7 +139,8 @@ def running(state: RunState | None) -> RunState | None:
 
 def current() -> RunState | None:
     """Returns the run that the calling code is part of, or None outside of any."""
-    return running(_current.get())
+    state = _current.get()
+    return None if state is None else running(state)
 
 
 def current_run() -> Run | None:
@@ -152,9 +154,11 @@ def current_run() -> Run | None:
 
 def within(key: object) -> RunState | None:
     """Returns the run around the calling code that was begun with `key`, or None."""
-    state = current()
-    while state is not None and state.key is not key:
-        state = running(state.parent)
+    state = _current.get()
+    if state is not None:
+        state = running(state)
+        while state is not None and state.key is not key:
+            state = running(state.parent)
     return state
 
 
