@@ -245,10 +245,7 @@ class Recording:
             streams.stop(sink)
         if writer is None or writer.detached:
             return
-        if message is not None or run.printed is not None or self._channel is not None:
-            self._end_log(error if message is not None else None)
-        if self._settings.solver_metrics != "off" and not writer.log_is_empty:
-            self._read_solver_metrics(writer)
+        self._settle_log(writer, error if message is not None else None)
         records: tuple[Input | Output, ...] = ()
         try:
             output = self._output(result if run.output is UNSET else run.output)
@@ -315,6 +312,12 @@ class Recording:
         if run.pieces:
             value = run.pieces.joined(value)
         return None if value is None else content_of(value, plan.redaction)
+
+    def _settle_log(self, writer: RunWriter, error: BaseException | None) -> None:
+        if error is not None or self._state.printed is not None or self._channel is not None:
+            self._end_log(error)
+        if self._settings.solver_metrics != "off" and not writer.log_is_empty:
+            self._read_solver_metrics(writer)
 
     @absorbed
     def _end_log(self, error: BaseException | None) -> None:

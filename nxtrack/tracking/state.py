@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _LONGEST_LINE = 1 << 16
 """Bytes of a line that patterns are looked for in at once."""
 
+_NEVER_TAKEN = threading.RLock()
+
 UNSET: Any = object()
 """What was never given; None may be a value."""
 
@@ -98,7 +100,7 @@ class Log:
         self._writer = writer
         self._redaction = redaction
         self._waiting = b""
-        self._lock = threading.RLock()
+        self._lock = threading.RLock() if redaction.patterns else _NEVER_TAKEN
 
     def write(self, data: bytes, *, beyond: bool = False, whole: bool = False) -> None:
         """Appends UTF-8 text; what stands after its last newline waits, unless it is whole.
