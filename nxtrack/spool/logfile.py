@@ -61,7 +61,8 @@ class LogFile:
         "_lent",
         "_most",
         "_own",
-        "_path",
+        "_paths",
+        "_run_id",
         "_seen",
         "_size",
         "capture",
@@ -80,12 +81,17 @@ class LogFile:
         """
         self.cut = ""
         self.capture = capture
-        self._path = paths.log(run_id)
+        self._paths = paths
+        self._run_id = run_id
         self._most = most
         self._descriptor = -1 if capture is None else capture.descriptor
         self._size = self._freed = self._seen = self._beyond = 0
         self.is_full = self._lent = False
         self._own: deque[tuple[int, int]] = deque()
+
+    @property
+    def _path(self) -> str:
+        return self._paths.log(self._run_id)
 
     def append(self, data: bytes, *, beyond: bool = False) -> None:
         """Appends text; what is written survives the death of the process.
@@ -193,6 +199,7 @@ class LogFile:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known to have been written to it."""
+        self.measure()
         return not self._size
 
     def why_cut(self) -> str:

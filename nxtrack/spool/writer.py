@@ -82,6 +82,7 @@ class RunWriter:
         "_lock",
         "_log",
         "_numbers",
+        "_path",
         "_paths",
         "_sidecars",
         "_told",
@@ -131,20 +132,18 @@ class RunWriter:
         self._sidecars: list[str] = []
         self._numbers = count()
         self.locked = False
-        self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
-        with suppress(OSError):  # A file system without locks, say: recovery goes by the process id then.
+        self._path = paths.run(run_id, "active")
+        self._descriptor = os.open(self._path, system.CREATE, 0o600)
+        try:  # noqa: SIM105  (a context manager would cost as much as the lock)
             self.locked = system.try_lock(self._descriptor)
-        if self._is_gone():
+        except OSError:  # A file system without locks, say: recovery goes by the process id then.
+            pass
+        if not os.fstat(self._descriptor).st_nlink:
             # A recovery whose clock had jumped took the file for old and empty, before the lock was taken.
             os.close(self._descriptor)
-            self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
+            self._descriptor = os.open(self._path, system.CREATE, 0o600)
             self.locked = system.try_lock(self._descriptor)
         _live[id(self)] = self
-
-    def _is_gone(self) -> bool:
-        with suppress(OSError):
-            return not os.fstat(self._descriptor).st_nlink
-        return False
 
     def append(self, *records: AnyRecord) -> None:
         """Writes frames, with one `write()`. After the run's end, nothing.
@@ -327,7 +326,7 @@ class RunWriter:
                 if durable:
                     self._sync()
                 descriptor, self._descriptor = self._descriptor, -1
-                system.rename_closing(descriptor, paths.run(self.run_id, "active"), paths.run(self.run_id, "ready"))
+                system.rename_closing(descriptor, self._path, paths.run(self.run_id, "ready"))
                 if durable:
                     system.sync_folder(paths.runs)
             except FileNotFoundError as error:
@@ -340,7 +339,7 @@ class RunWriter:
     def discard(self) -> None:
         """Removes what there is of a run that could not be begun."""
         self.close()
-        for path in (self._paths.run(self.run_id, "active"), *map(self._paths.payload, self._sidecars)):
+        for path in (self._path, *map(self._paths.payload, self._sidecars)):
             with suppress(OSError):  # Nothing can be done about it, and recovery copes with an empty run.
                 os.unlink(path)  # noqa: PTH108
 

@@ -86,13 +86,12 @@ def leave(channel: Channel) -> None:
         _close()
 
 
-@absorbed
 def announce(run: RunState) -> None:
     """Tells that a run begins: descriptors belong to the process, so runs side by side cannot be told apart by them."""
     if channels.has_company(run):
         channels.crowd()
     with _lock:
-        for channel in _channels.copy():
+        for channel in _channels.copy() if _channels else ():
             if not channel.is_around(run):
                 channel.shared = True
                 if not channel.insisted:
@@ -172,19 +171,19 @@ def _point() -> None:
     """Leads the descriptors where they belong now; whoever is interrupted here may call it once more."""
     top = _channels[-1] if _channels else None
     if top is not None and not _saved:
-        for descriptor in channels.DESCRIPTORS.values():
-            if top.target(descriptor) is not None:
+        for descriptor in (1, 2):
+            if top.capture_of(descriptor) is not None:
                 _saved[descriptor] = _duplicate(descriptor)
         ownstreams.take(_saved)
         stdio.by_line()
     for descriptor, saved in list(_saved.items()):
         if descriptor in _led and _place(descriptor) != _led[descriptor]:
             continue  # The program has led it elsewhere meanwhile, which is its own affair.
-        target = None if top is None else top.target(descriptor)
+        capture = None if top is None else top.capture_of(descriptor)
         _led.pop(descriptor, None)
-        os.dup2(saved if target is None else target, descriptor)
-        if top is not None and (place := top.place(descriptor)) is not None:
-            _led[descriptor] = place
+        os.dup2(saved if capture is None else capture.shared, descriptor)
+        if capture is not None:
+            _led[descriptor] = capture.place
 
 
 def _close() -> None:
@@ -207,7 +206,10 @@ def _place(descriptor: int) -> tuple[int, int]:
 
 def _duplicate(descriptor: int) -> int:
     """Returns another descriptor for the same, and never one of the first three, should one of them be closed."""
-    low: list[int] = []
+    copy = os.dup(descriptor)
+    if copy > 2:  # noqa: PLR2004
+        return copy
+    low = [copy]
     try:
         while (copy := os.dup(descriptor)) <= 2:  # noqa: PLR2004
             low.append(copy)

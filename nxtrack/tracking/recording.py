@@ -145,9 +145,9 @@ class Recording:
             source=self.source,
             app_id=plan.app_id or self._settings.app_id,
             instance_id=plan.instance_id or self._settings.instance_id,
-            name=shown(plan.name, plan.redaction),
-            description=shown(plan.description, plan.redaction),
-            options=option_texts(run.options, plan.redaction),
+            name=None if plan.name is None else shown(plan.name, plan.redaction),
+            description=None if plan.description is None else shown(plan.description, plan.redaction),
+            options=option_texts(run.options, plan.redaction) if run.options else {},
             batch_experiment_id=plan.batch_experiment_id,
             max_log=self._settings.max_log,
             capture=None if channel is None else channel.capture.name,
@@ -263,9 +263,7 @@ class Recording:
             streams.stop(sink)
         if writer is None or writer.detached:
             return
-        self._end_log(error if message is not None else None)
-        if self._settings.solver_metrics != "off":
-            self._read_solver_metrics(writer)
+        self._settle_log(writer, error if message is not None else None)
         records = self._payloads(writer, result if run.output is UNSET else run.output)
         self._note_log(writer)
         end = End(
@@ -358,6 +356,12 @@ class Recording:
             writer.append(Asset(data=msgspec.Raw(content_of(asset, self._plan.redaction).data)))
         if parts:
             self._notes.append("The output is what stands in the files; what was returned beside them is not kept.")
+
+    def _settle_log(self, writer: RunWriter, error: BaseException | None) -> None:
+        if error is not None or self._state.printed is not None or self._channel is not None:
+            self._end_log(error)
+        if self._settings.solver_metrics != "off" and not writer.log_is_empty:
+            self._read_solver_metrics(writer)
 
     @absorbed
     def _end_log(self, error: BaseException | None) -> None:

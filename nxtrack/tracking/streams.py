@@ -55,6 +55,8 @@ _BINARY: Any = (bytes, bytearray, memoryview)
 # Reentrant, as the garbage collector may end a forgotten generator's run while its thread holds the lock.
 _lock = threading.RLock()
 _sinks: list[Sink] = []
+_proxies: dict[str, StreamProxy] = {}
+"""Those of the process's own streams, to be used again."""
 _inside = _Inside()
 
 
@@ -170,14 +172,20 @@ def start(sink: Sink) -> None:
     """Begins to copy text to a sink. The streams are looked at anew: a notebook or a test may have swapped them."""
     with _lock:
         _sinks.append(sink)
+        handlers: list[tuple[Any, Any]] | None = None
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
             if stream is None or type(stream) is StreamProxy:
                 continue
-            proxy = StreamProxy(stream, name)
+            proxy = _proxies.get(name)
+            if proxy is None or proxy.__wrapped__ is not stream:
+                proxy = StreamProxy(stream, name)
+                if stream is sys.__stdout__ or stream is sys.__stderr__:  # Any other may be the program's to forget.
+                    _proxies[name] = proxy
             setattr(sys, name, proxy)
             # Handlers that were made before hold the stream itself.
-            for handler, held in _handlers():
+            handlers = _handlers() if handlers is None else handlers
+            for handler, held in handlers:
                 if held is stream:
                     handler.stream = proxy
 
@@ -200,9 +208,12 @@ def stop(sink: Sink) -> None:
 
 def _handlers() -> list[tuple[Any, Any]]:
     """Returns the logging handlers that hold a stream, and their streams."""
-    handlers: list[Any] = [reference() for reference in list(getattr(logging, "_handlerList", ()))]
-    found = [handler for handler in handlers if isinstance(handler, _STREAM_HANDLER)]
-    return [(handler, handler.__dict__.get("stream")) for handler in found]
+    found: list[tuple[Any, Any]] = []
+    for reference in list(getattr(logging, "_handlerList", ())):
+        handler: Any = reference()
+        if isinstance(handler, _STREAM_HANDLER) and (stream := handler.__dict__.get("stream")) is not None:
+            found.append((handler, stream))
+    return found
 
 
 def forget() -> None:
