@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nxtrack import configure, current_run, track
+from nxtrack import configure, current_run, solverlogs, track
 from nxtrack.spool import writer
-from nxtrack.tracking import recording, solverlogs
 
-LOGS = Path(__file__).parent / "solverlogs"
+LOGS = Path(__file__).parents[1] / "solverlogs"
 STATUS = {"highs-mip-optimal": "optimal", "gurobi-mip-time-limit": "time_limit", "scip-mip-infeasible": "infeasible"}
 
 
@@ -143,7 +142,7 @@ def test_a_fault_of_ours_costs_nothing_but_the_metrics(fault, monkeypatch, only,
 
 
 def test_of_a_long_log_the_beginning_and_the_end_are_read(monkeypatch, only):
-    monkeypatch.setattr(recording, "MOST_READ", 3000)
+    monkeypatch.setattr(solverlogs, "MOST_READ", 3000)
     with track():
         print(log("highs-mip-time-limit")[:2600])
         print("x" * 50_000)

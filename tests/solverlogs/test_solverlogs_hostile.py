@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nxtrack.tracking.solverlogs import read
+from nxtrack.solverlogs import read
 
 LOGS = {path.stem: path.read_bytes() for path in Path(__file__).parent.glob("*.log")}
 NAMES = st.sampled_from(sorted(LOGS))

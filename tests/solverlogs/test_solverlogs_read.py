@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nxtrack.tracking.solverlogs import read
+from nxtrack.solverlogs import read
 
 LOGS = Path(__file__).parent
 
