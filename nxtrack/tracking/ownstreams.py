@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _TEXT: Any = io.TextIOWrapper
 _ATTRIBUTES = ("write", "isatty", "fileno")
 _SIZE_ASKERS = frozenset({"shutil", "tqdm", "rich", "click", "alive_progress", "progressbar", "enlighten"})
+"""Packages that look how wide the terminal is."""
+_BUFFERERS = frozenset({"pyomo"})
+"""Packages that open a descriptor anew and hold lines back where it is no terminal; without one they use the stream."""
 
 
 class _Own:
@@ -38,7 +41,7 @@ class _Own:
         self._set: dict[str, Callable[..., Any]] = {
             "write": partial(streams.through, name, self._divert_and_write),
             "isatty": lambda: os.isatty(saved),
-            "fileno": lambda: saved if _asked_for_size() else descriptor,
+            "fileno": partial(_fileno, saved, descriptor),
         }
         self._before = {key: stream.__dict__[key] for key in _ATTRIBUTES if key in stream.__dict__}
 
@@ -78,13 +81,21 @@ class _Own:
 _owned: list[_Own] = []
 
 
-def _asked_for_size() -> bool:
-    """Says whether a stream's descriptor is asked for by code that looks how wide the terminal is.
+def _fileno(saved: int, descriptor: int) -> int:
+    """Returns a stream's descriptor, after who asks: most want to write to it, and that has to be captured.
 
-    Whoever else asks wants to write to it, and so that it is the one whose text is captured.
+    Args:
+        saved: The one that leads where the other led before.
+        descriptor: The one that is captured.
+
+    Raises:
+        UnsupportedOperation: Whoever asks does better with the stream itself.
     """
-    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (what it is for)
-    return str(frame.f_globals.get("__name__")).partition(".")[0] in _SIZE_ASKERS
+    frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (what it is for)
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    if package in _BUFFERERS:
+        raise io.UnsupportedOperation("fileno")
+    return saved if package in _SIZE_ASKERS else descriptor
 
 
 def _found() -> Iterator[tuple[Any, Any, int]]:
