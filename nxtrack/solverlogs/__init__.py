@@ -30,6 +30,8 @@ _FAMILIES: dict[str, tuple[bytes, ...]] = {
     "cpsat": (b"Starting CP-SAT solver", b"CpSolverResponse"),
     "gurobi": (b"Gurobi Optimizer version", b" Expl Unexpl |"),
     "highs": (b"Running HiGHS", b"Src  Proc. InQueue", b"Solving report", b"HiGHS run time"),
+    "pyvrp": (b"PyVRP v", b"    Iters    Time |", b"Search terminated in "),
+    "routing": (b"] Start search (", b"] Solution #", b"] End search ("),
     "scip": (b"SCIP Status", b"| primalbound "),
 }
 _LONGEST_LINE = 1000

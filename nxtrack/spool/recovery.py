@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from nxtrack.spool.reader import RunRecord
-    from nxtrack.spool.records import Owner
+    from nxtrack.spool.records import End, Logged, Owner
     from nxtrack.spool.store import Spool
 
 NEWBORN_SECONDS = 60
@@ -180,7 +180,7 @@ def _endings(spool: Spool, run: RunRecord, descriptor: int) -> tuple[bytes, byte
     end = spool.obituary(run, descriptor)
     captures.adopt(spool.paths, run.start)
     logged = artefacts.logged(spool.paths, run.start)
-    last = [end] if logged is None else [logged, end]
+    last: list[Logged | End] = [end] if logged is None else [logged, end]
     said = solved.found(spool.paths, run, died=end.error == DIED)
     least, _ = frames.encode(last, run.checksum)
     whole, _ = frames.encode([*said, *last], run.checksum)

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.pages import Markup
 
+from nxtrack import solverlogs
 from nxtrack.server.drawing.assets import draw, draw_series
 from nxtrack.server.drawing.facts import flat, series
 from nxtrack.server.drawing.trees import tree
 from nxtrack.spool.pieces import Pieces
-from nxtrack import solverlogs
 
 HOSTILE = "</title></svg><script>alert(1)</script>\"'&"
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)

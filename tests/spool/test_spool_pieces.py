@@ -3,6 +3,7 @@
 import math
 
 import msgspec
+
 from nxtrack.spool.pieces import MOST_SERIES, Pieces
 
 ASSET = {"name": "map", "content": {}}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nxtrack import configure, current_run, solverlogs, track
-from nxtrack.spool import writer
+from nxtrack.spool import logfile
 
 LOGS = Path(__file__).parents[1] / "solverlogs"
 STATUS = {"highs-mip-optimal": "optimal", "gurobi-mip-time-limit": "time_limit", "scip-mip-infeasible": "infeasible"}
@@ -123,7 +123,7 @@ def test_a_run_without_a_solver_gets_nothing(recorded):
 
 
 def test_a_run_without_a_log_is_not_looked_at(monkeypatch, only):
-    monkeypatch.setattr(writer, "_read_at", lambda *_: pytest.fail("a log was read"))
+    monkeypatch.setattr(logfile, "_read", lambda *_: pytest.fail("a log was read"))
     track(lambda: {"x": 1})()
     assert only().output == {"x": 1}
 
