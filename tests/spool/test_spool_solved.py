@@ -117,10 +117,8 @@ def test_a_fault_of_ours_costs_nothing_but_the_metrics(died, store, monkeypatch,
 
 
 def test_a_full_disk_takes_the_end_without_what_the_solver_said(disk, fill, begin, died):
-    rows = [
-        f" L       0       0         0   0.00%   {1000 + second}.5   {9000 - second}.25   1.00%   0   0   0   1   {second}.0s\n"
-        for second in range(400)
-    ]
+    row = " L       0       0         0   0.00%   {}.5   {}.25   1.00%   0   0   0   1   {}.0s\n"
+    rows = [row.format(1000 + second, 9000 - second, second) for second in range(400)]
     text = log("highs-mip-killed").partition(b"Src  Proc. InQueue")[0] + "".join(rows).encode()
     _, output = died(text)
     assert output["metrics"]["objective"] == 8601.25
