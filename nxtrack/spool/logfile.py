@@ -217,12 +217,7 @@ class LogFile:
         self.measure()
         if self._descriptor < 0 or not self._size:
             return b""
-        size = os.fstat(self._descriptor).st_size
-        head, tail = kept(size, self._most, self._beyond)
-        if size <= 2 * most and not tail:
-            return _read(self._descriptor, 0, size)
-        tail = min(tail or most, most)
-        return _read(self._descriptor, 0, min(head, most)) + b"\n" + _read(self._descriptor, size - tail, size)
+        return ends(self._descriptor, most, self._most, self._beyond)
 
     def settle(self) -> int:
         """Gives the log its name, now that the run has ended; returns how many bytes it has.
@@ -288,6 +283,20 @@ def write_all(descriptor: int, data: bytes) -> None:
         rest = memoryview(data)[written:]
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+
+
+def ends(descriptor: int, part: int, most: int | None, beyond: int = 0) -> bytes:
+    """Returns what an open log holds; of a long one the first and the last `part` bytes, on lines of their own.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    size = os.fstat(descriptor).st_size
+    head, tail = kept(size, most, beyond)
+    if size <= 2 * part and not tail:
+        return _read(descriptor, 0, size)
+    tail = min(tail or part, part)
+    return _read(descriptor, 0, min(head, part)) + b"\n" + _read(descriptor, size - tail, size)
 
 
 def summary(descriptor: int, most: int | None, beyond: int = 0) -> Logged | None:

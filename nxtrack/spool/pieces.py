@@ -9,67 +9,17 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from nxtrack.charts import Points, chart_asset, line_chart
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import msgspec
 
-MOST_POINTS: Final = 240
-"""Points of a line in a chart, at most: more than a screen shows apart."""
+    from nxtrack.solverlogs.solve import Reading
 
 MOST_SERIES: Final = 20
 """Metrics that get a chart, at most."""
-
-
-class Points:
-    """A line in a chart as points in the order they came, thinned so that any number takes little memory.
-
-    The first and the last are always there; of the others every second is dropped as often as they get too many.
-    What stays at a value is kept as two points.
-    """
-
-    __slots__ = ("_held", "_kept", "_last", "_seen", "_stride")
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[float, float]] = []
-        self._last: tuple[float, float] | None = None
-        self._held = False
-        self._seen = 0
-        self._stride = 1
-
-    def __bool__(self) -> bool:
-        """Whether there is any point."""
-        return self._last is not None
-
-    @property
-    def last(self) -> tuple[float, float] | None:
-        """The newest point."""
-        return self._last
-
-    def add(self, place: float, value: float) -> None:
-        """Takes a point; both numbers are finite."""
-        before, self._last = self._last, (place, value)
-        if before is not None and before[1] == value:
-            self._held = True
-            return
-        if before is not None and self._held:
-            self._held = False
-            self._keep(before)
-        self._keep((place, value))
-
-    def _keep(self, point: tuple[float, float]) -> None:
-        self._seen += 1
-        if (self._seen - 1) % self._stride:
-            return
-        self._kept.append(point)
-        if len(self._kept) >= MOST_POINTS:
-            del self._kept[1::2]
-            self._stride *= 2
-
-    def listed(self) -> list[tuple[float, float]]:
-        """Returns the points that are left, at most `MOST_POINTS`."""
-        last = self._last
-        return [*self._kept, last] if last is not None and last != self._kept[-1] else list(self._kept)
 
 
 class Pieces:
@@ -108,6 +58,24 @@ class Pieces:
                 return
             series = self.series[name] = Points()
         series.add(place, height)
+
+    def add_reading(self, reading: Reading, mask: Callable[[str, Any], tuple[str, Any]]) -> dict[str, Any]:
+        """Takes what a solver's log says; what the run logged itself wins over it.
+
+        Args:
+            reading: What the log says.
+            mask: Makes of a metric's name and value what may be recorded.
+
+        Returns:
+            The metrics that the run had not logged itself.
+        """
+        masked = {name: mask(name, value) for name, value in reading.metrics.items()}
+        self.found.update(masked.values())
+        # What is masked as a number must not be told by a chart.
+        chart = reading.chart([name for name, value in reading.metrics.items() if masked[name] == (name, value)])
+        if chart is not None:
+            self.charts.append(chart)
+        return {name: value for name, value in self.found.items() if name not in self.metrics}
 
     def joined(self, output: Mapping[str, Any] | None) -> dict[str, Any]:
         """Returns an output with everything in it, where the platform looks for it.
@@ -157,29 +125,3 @@ def _finite(value: object) -> float | None:
     except OverflowError:  # an integer of hundreds of digits
         return None
     return number if math.isfinite(number) else None
-
-
-def line_chart(x_title: str, lines: Mapping[str, Iterable[tuple[float, float]]]) -> dict[str, Any]:
-    """Returns a chart of named lines as a configuration of Chart.js, whose places are numbers."""
-    datasets = [
-        {"label": name, "data": [{"x": place, "y": value} for place, value in points]} for name, points in lines.items()
-    ]
-    title = ", ".join(lines)
-    return {
-        "type": "line",
-        "data": {"datasets": datasets},
-        "options": {
-            "plugins": {"title": {"display": True, "text": title}},
-            "scales": {"x": {"type": "linear", "title": {"display": True, "text": x_title}}},
-        },
-    }
-
-
-def chart_asset(name: str, label: str, charts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns charts as one asset; the platform shows them in a tab of that label."""
-    return {
-        "name": name,
-        "content_type": "json",
-        "visual": {"schema": "chartjs", "type": "custom-tab", "label": label},
-        "content": charts,
-    }

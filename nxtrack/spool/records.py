@@ -86,6 +86,7 @@ class Start(Record, tag="start"):
         capture: What takes the run's log until it ends, when descriptors are captured.
         errors: What takes descriptor 2, when that led elsewhere than descriptor 1.
         max_log: Bytes that are kept of its log; None for all.
+        unread: Should the process die, what a solver says in the log is not to be made metrics.
     """
 
     id: str
@@ -104,6 +105,7 @@ class Start(Record, tag="start"):
     capture: str | None = None
     errors: str | None = None
     max_log: int | None = None
+    unread: bool = False
 
 
 class Update(Record, tag="update"):

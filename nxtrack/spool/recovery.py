@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nxtrack.errors import RunCorrupt, RunNewer, SpoolError, SpoolUnavailable
-from nxtrack.spool import artefacts, captures, claims, frames, growing, layout, owner, reader, system
+from nxtrack.spool import artefacts, captures, claims, frames, growing, layout, owner, reader, solved, system
 from nxtrack.spool.layout import STATES
 from nxtrack.spool.logfile import write_all
-from nxtrack.spool.store import LOCK_FILE
+from nxtrack.spool.store import DIED, LOCK_FILE
 from nxtrack.spool.writer import append_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from nxtrack.spool.reader import RunRecord
-    from nxtrack.spool.records import Input, Output, Owner
+    from nxtrack.spool.records import AnyRecord, Input, Output, Owner
     from nxtrack.spool.store import Spool
 
 NEWBORN_SECONDS = 60
@@ -147,33 +147,47 @@ def _open(spool: Spool, run_id: str, path: str) -> int | None:
 
 def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None:
     paths, run_id = spool.paths, run.start.id
-    ending = b"" if run.end else _ending(spool, run, descriptor)
+    whole, least = (b"", b"") if run.end else _endings(spool, run, descriptor)
     active, ready = paths.run(run_id, "active"), paths.run(run_id, "ready")
     if any(os.path.lexists(paths.run(run_id, state)) for state in STATES if state != "active"):
         os.unlink(active)  # noqa: PTH108  (a recovery before this one died right after it had made the copy below)
     elif locked:
         os.ftruncate(descriptor, run.sound)
-        spool.room.insist(lambda: append_whole(descriptor, ending))
+        _write(spool, lambda ending: append_whole(descriptor, ending), whole, least)
         os.fsync(descriptor)
         os.rename(active, ready)  # noqa: PTH104
     else:
         # A child process that outlived the run's keeps its file locked for ever: deliver from a copy without a lock.
         # It is made among the payloads, so that it leaves with them should this process die now.
         copy = paths.payload(f"{run_id}.copy")
-        content = reader.read_all(descriptor)[: run.sound] + ending
-        spool.room.insist(lambda: _write_copy(copy, content))
+        content = reader.read_all(descriptor)[: run.sound]
+        _write(spool, lambda ending: _write_copy(copy, content + ending), whole, least)
         os.rename(copy, ready)  # noqa: PTH104
         os.unlink(active)  # noqa: PTH108
 
 
-def _ending(spool: Spool, run: RunRecord, descriptor: int) -> bytes:
-    """Returns what the process would have written last: how its run ended, and what its log holds."""
+def _write(spool: Spool, write: Callable[[bytes], None], whole: bytes, least: bytes) -> None:
+    """Writes the end of a run's file; where there is no room for the whole of it, no more than it needs."""
+    try:
+        write(whole)
+    except OSError:
+        spool.room.insist(lambda: write(least))
+
+
+def _endings(spool: Spool, run: RunRecord, descriptor: int) -> tuple[bytes, bytes]:
+    """Returns what the process would have written last: how its run ended, and what its log holds.
+
+    Once with what its solver said, and once without.
+    """
     payloads = [_settled(spool, record) for record in (run.input, run.output) if record is not None and record.growing]
     end = spool.obituary(run, descriptor)
     captures.adopt(spool.paths, run.start)
     logged = artefacts.logged(spool.paths, run.start)
-    ending, _ = frames.encode([*([] if logged is None else [logged]), *payloads, end], run.checksum)
-    return ending
+    last: list[AnyRecord] = [*([] if logged is None else [logged]), *payloads, end]
+    said = solved.found(spool.paths, run, died=end.error == DIED)
+    least, _ = frames.encode(last, run.checksum)
+    whole, _ = frames.encode([*said, *last], run.checksum)
+    return whole, least
 
 
 def _settled(spool: Spool, record: Input | Output) -> Input | Output:

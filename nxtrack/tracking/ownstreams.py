@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _TEXT: Any = io.TextIOWrapper
 _ATTRIBUTES = frozenset({"write", "isatty", "fileno"})
 _SIZE_ASKERS = frozenset({"shutil", "tqdm", "rich", "click", "alive_progress", "progressbar", "enlighten"})
+"""Packages that look how wide the terminal is."""
+_BUFFERERS = frozenset({"pyomo"})
+"""Packages that open a descriptor anew and hold lines back where it is no terminal; without one they use the stream."""
 
 
 class _Own:
@@ -31,20 +34,20 @@ class _Own:
         self.stream = stream
         self.raw = raw
         self.descriptor = descriptor
-        self._saved = descriptor
+        self.saved = descriptor
         self._write: Callable[[Any], Any] = stream.write
         self._before: dict[str, Any] = {}
         name = "stdout" if descriptor == 1 else "stderr"
         self._set: dict[str, Callable[..., Any]] = {
             "write": partial(streams.through, name, self._divert_and_write),
-            "isatty": lambda: os.isatty(self._saved),
-            "fileno": lambda: self._saved if _asked_for_size() else descriptor,
+            "isatty": lambda: os.isatty(self.saved),
+            "fileno": partial(_fileno, self, descriptor),
         }
 
     def take(self, saved: int) -> None:
         """Leads it to another descriptor, from when something is written to it."""
         kept = self.stream.__dict__
-        self._saved = saved
+        self.saved = saved
         self._write = self.stream.write
         if not _ATTRIBUTES.isdisjoint(kept):
             self._before = {key: kept[key] for key in _ATTRIBUTES if key in kept}
@@ -52,8 +55,8 @@ class _Own:
 
     def _divert_and_write(self, data: Any) -> Any:
         # By what it does lead to, as a thread may still be here from when it was led elsewhere.
-        if self.raw.fileno() != self._saved:
-            self._lead(self._saved)
+        if self.raw.fileno() != self.saved:
+            self._lead(self.saved)
         return self._write(data)
 
     def _lead(self, descriptor: int) -> None:
@@ -75,7 +78,7 @@ class _Own:
                 if key in self._before:
                     kept[key] = self._before[key]
         self._before = {}
-        self._saved = self.descriptor
+        self.saved = self.descriptor
         if self.raw.fileno() != self.descriptor:
             self._lead(self.descriptor)
 
@@ -85,13 +88,21 @@ _known: tuple[Any, Any, list[_Own]] = (), (), []
 """The process's own streams, and what can be led elsewhere of them."""
 
 
-def _asked_for_size() -> bool:
-    """Says whether a stream's descriptor is asked for by code that looks how wide the terminal is.
+def _fileno(own: _Own, descriptor: int) -> int:
+    """Returns a stream's descriptor, after who asks: most want to write to it, and that has to be captured.
 
-    Whoever else asks wants to write to it, and so that it is the one whose text is captured.
+    Args:
+        own: The stream, which knows the one that leads where the other led before.
+        descriptor: The one that is captured.
+
+    Raises:
+        UnsupportedOperation: Whoever asks does better with the stream itself.
     """
-    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (what it is for)
-    return str(frame.f_globals.get("__name__")).partition(".")[0] in _SIZE_ASKERS
+    frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (what it is for)
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    if package in _BUFFERERS:
+        raise io.UnsupportedOperation("fileno")
+    return own.saved if package in _SIZE_ASKERS else descriptor
 
 
 def _found() -> list[_Own]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from nxtrack import settings
+from nxtrack import settings, solverlogs
 from nxtrack.errors import SpoolUnsafe
 from nxtrack.spool import ids, masks, owner, system
 from nxtrack.spool.records import Asset, End, Metric, Output, Start, now
 from nxtrack.spool.store import spool
-from nxtrack.tracking import channels, descriptors, ready, solverlogs, state, streams, values
+from nxtrack.tracking import channels, descriptors, ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
 from nxtrack.tracking.run import Run, content_of, option_texts, recordable, shown, utf8
 from nxtrack.tracking.state import UNSET, RunState
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 MAX_ERROR = 4096
 """Characters of an error message that are kept."""
-
-MOST_READ = 2_000_000
-"""Bytes at the beginning of a log, and at its end, in which a solver is looked for."""
 
 
 class Recording:
@@ -150,6 +147,7 @@ class Recording:
             options=option_texts(run.options, plan.redaction) if run.options else {},
             batch_experiment_id=plan.batch_experiment_id,
             max_log=self._settings.max_log,
+            unread=self._settings.solver_metrics == "off" or plan.redaction.concerns(solverlogs.NAMES),
             capture=None if channel is None else channel.capture.name,
             errors=None if channel is None or channel.errors is None else channel.errors.name,
         )
@@ -382,10 +380,10 @@ class Recording:
     @absorbed
     def _read_solver_metrics(self, writer: RunWriter) -> None:
         """Adds to what the run logged what a solver says of itself in the run's log."""
-        reading = solverlogs.read(writer.log_ends(MOST_READ))
+        reading = solverlogs.read(writer.log_ends(solverlogs.MOST_READ))
         if reading is not None:
             mask = functools.partial(recordable, redaction=self._plan.redaction)
-            metrics = solverlogs.add(reading, self._state.pieces, mask)
+            metrics = self._state.pieces.add_reading(reading, mask)
             writer.append(*(Metric(name=name, value=value) for name, value in metrics.items()))
 
     def _lost(self, error: Exception) -> None:

@@ -33,6 +33,9 @@ class _Stdio:
     def by_line(self) -> None:
         self._was_by_line = self._is_by_line is not None and self._is_by_line(self._stdout) != 0
         if not self._was_by_line:
+            # Only this has the library take memory at once. Gurobi prints where Ctrl-C comes, be it amid `malloc`, and
+            # would wait there for ever: in a process with more threads than one, as with ours, that has a lock.
+            self._buffer(self._stdout, None, _FULLY_BUFFERED, ctypes.c_size_t(0))
             self._buffer(self._stdout, None, _LINE_BUFFERED, ctypes.c_size_t(0))
 
     def as_before(self, descriptor: int) -> None:

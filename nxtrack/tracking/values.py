@@ -26,7 +26,7 @@ from nxtrack.tracking.notes import Notes, bounded, summary, type_name
 from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite, distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Encoded", "Redaction", "RedactionSpec", "as_output", "encode", "redacted"]
 
@@ -261,6 +261,12 @@ class Redaction:
     def __bool__(self) -> bool:
         """Whether there is anything to redact."""
         return bool(self.names or self.patterns or self.functions)
+
+    def concerns(self, names: Iterable[str]) -> bool:
+        """Says whether keys of these names, or their values, might be masked; of a function nobody knows."""
+        if not self:
+            return False
+        return bool(self.functions) or self.mask(dict.fromkeys(names, 0)) != dict.fromkeys(names, 0)
 
     def text(self, text: str) -> str:
         """Masks what the patterns match in a text, such as a line of a log."""

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.pages import Markup
 
+from nxtrack import solverlogs
 from nxtrack.server.drawing.assets import draw, draw_series
 from nxtrack.server.drawing.facts import flat, series
 from nxtrack.server.drawing.trees import tree
 from nxtrack.spool.pieces import Pieces
-from nxtrack.tracking import solverlogs
 
 HOSTILE = "</title></svg><script>alert(1)</script>\"'&"
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
@@ -79,9 +79,9 @@ def count(page, tag):
 
 
 def test_charts_of_a_solver_and_of_logged_series():
-    log = Path(__file__).parents[1] / "tracking" / "solverlogs" / "gurobi-mip-node-limit.log"
+    log = Path(__file__).parents[1] / "solverlogs" / "gurobi-mip-node-limit.log"
     pieces = Pieces()
-    solverlogs.add(solverlogs.read(log.read_bytes()), pieces, lambda name, value: (name, value))
+    pieces.add_reading(solverlogs.read(log.read_bytes()), lambda name, value: (name, value))
     for step in range(3):
         pieces.add_metric("gap", 0.5 / (step + 1), step)
         pieces.add_metric("cost", 10 - step, step)

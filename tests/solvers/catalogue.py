@@ -30,7 +30,8 @@ class Case:
         options: What the program is told besides.
         child: The solver is a child process, which has buffers of its own and may outlive the call.
         enough: What it is told besides so that it ends at the optimum, where it can't know by itself.
-        holds_gil: No other Python thread runs while it solves: the table says so, so it is looked at.
+        holds_gil: No other Python thread runs while it solves: the table says so, so it is looked at. Its log shows
+            at the terminal when it lets go.
     """
 
     name: str
@@ -50,9 +51,21 @@ _AT_HIGHS = b"BestBound"
 
 CASES = (
     Case("highspy", "highspy", ("highspy",), _AT_HIGHS, METRICS),
+    Case(
+        "highspy, `HandleUserInterrupt`", "highspy", ("highspy",), _AT_HIGHS, METRICS, options={"interruptible": True}
+    ),
     Case("scipy `milp`", "scipy", ("scipy",), _AT_HIGHS, METRICS),
     Case("OR-tools CP-SAT", "cpsat", ("ortools",), b"Starting search", METRICS, hard="ta40"),
-    Case("OR-tools routing", "routing", ("ortools",), b"Solution #", (), ROUTES, ROUTES, enough={"solutions": 100}),
+    Case(
+        "OR-tools routing",
+        "routing",
+        ("ortools",),
+        b"Solution #",
+        (STATUS, OBJECTIVE, NODES, SECONDS),
+        ROUTES,
+        ROUTES,
+        enough={"solutions": 100},
+    ),
     Case("OR-tools MPSolver, SCIP", "pywraplp", ("ortools",), b"dualbound", METRICS, options={"solver": "SCIP"}),
     Case(
         "OR-tools MPSolver, CBC", "pywraplp", ("ortools",), b"Continuous objective", METRICS, options={"solver": "CBC"}
@@ -76,7 +89,16 @@ CASES = (
         options={"method": "optimizeNogil"},
     ),
     Case("gurobipy", "gurobipy", ("gurobipy",), b"BestBd", METRICS),
-    Case("PyVRP", "pyvrp", ("pyvrp",), b"Iters", (), ROUTES, ROUTES, enough={"iterations": 1000}),
+    Case(
+        "PyVRP",
+        "pyvrp",
+        ("pyvrp",),
+        b"Iters",
+        (STATUS, OBJECTIVE, ITERATIONS, SECONDS),
+        ROUTES,
+        ROUTES,
+        enough={"iterations": 1000},
+    ),
     Case("Pyomo, HiGHS", "pyomo", ("pyomo", "highspy"), _AT_HIGHS, METRICS),
     Case("CVXPY, HiGHS", "cvxpy", ("cvxpy", "highspy"), _AT_HIGHS, METRICS),
 )

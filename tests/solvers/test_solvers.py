@@ -71,7 +71,6 @@ def test_a_wrong_optimum_is_found(stand):
     }
 
 
-@pytest.mark.xfail(strict=True, reason="What C writes is not captured yet, and no metrics are read")
 @pytest.mark.parametrize("name", ["highspy", "OR-tools CP-SAT"])
 def test_a_real_solver(stand, name):
     case = next(case for case in CASES if case.name == name)

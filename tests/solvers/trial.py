@@ -137,6 +137,18 @@ class Tried:
             terminal.process.returncode, terminal.text(), terminal.text("stdout"), terminal.text("stderr"), answer
         )
 
+    def _begins(self, trial: Trial, terminal: Terminal) -> bool:
+        """Waits until the log shows that the solver is at work: at the terminal, or only on the disk."""
+        if not self.case.holds_gil:
+            return terminal.shows(self.case.begun, BEGINS)
+        until = time.monotonic() + BEGINS
+        while not terminal.shows(self.case.begun, 0.05):
+            if any(self.case.begun in file.read_bytes() for file in (trial.spool / "captures").glob("*")):
+                return True
+            if time.monotonic() > until or terminal.process.poll() is not None:
+                return self.case.begun in terminal.text()
+        return True
+
     def complete(self, streams: Streams, how: str) -> None:
         """Solves without nxtrack and with it, to the end, and compares the two and what was delivered."""
         result, log = self.columns["result"], self.columns["log"]
@@ -224,8 +236,8 @@ class Tried:
         column = self.columns["killed"]
         with self.bench.trial() as trial:
             with self._started(trial, "block", "pty", LONGEST, hard=True) as terminal:
-                if not terminal.shows(self.case.begun, BEGINS):
-                    column.find(f"the terminal did not show {self.case.begun!r}")
+                if not self._begins(trial, terminal):
+                    column.find(f"{self.case.begun!r} did not show")
                 time.sleep(seconds)
                 terminal.kill()
                 ended = self._ended(trial, terminal, 10)
@@ -250,6 +262,9 @@ class Tried:
             column.find(f"the log ends within a line: {captured[-60:]!r}")
         if b"The solver returned" in captured:
             column.find("the log tells that the solver returned")
+        metrics = arrived.output.get("metrics") if isinstance(arrived.output, dict) else None
+        if self.case.metrics and (metrics or {}).get(catalogue.STATUS) != "killed":
+            column.find(f"its metrics are {metrics}")
 
     def interrupted(self, whom: str) -> None:
         """Interrupts a run without nxtrack and one with it, and compares how they end."""
@@ -259,7 +274,7 @@ class Tried:
             with self.bench.trial() as trial:
                 with self._started(trial, way, "pty", self.size.patience, hard=True) as terminal:
                     began = time.monotonic()
-                    if not terminal.shows(self.case.begun, BEGINS):
+                    if not self._begins(trial, terminal):
                         column.find(f"{way}, {whom}: {self.case.begun!r} did not show")
                     shown = time.monotonic() - began
                     time.sleep(0.3)

@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from nxtrack import current_run
+from nxtrack.spool.recovery import recover
+from nxtrack.spool.store import Spool
 from nxtrack.tracking import descriptors, streams
 
 
@@ -46,5 +48,16 @@ def only(recorded):
         runs = recorded()
         assert len(runs) == 1, runs
         return runs[0]
+
+    return read
+
+
+@pytest.fixture
+def recovered(tmp_path, only):
+    """Recovers the one run of a process that died, and returns it."""
+
+    def read():
+        recover(Spool(str(tmp_path / "spool")))
+        return only()
 
     return read

@@ -13,8 +13,6 @@ import time
 import pytest
 
 from nxtrack import track
-from nxtrack.spool.recovery import recover
-from nxtrack.spool.store import Spool
 from nxtrack.tracking import channels, descriptors
 from nxtrack.tracking.streams import SHARED_NOTE
 
@@ -119,17 +117,6 @@ def on_a_terminal(program):
     return run
 
 
-@pytest.fixture
-def recovered(tmp_path, only):
-    """Recovers the one run of a process that died, and returns it."""
-
-    def read():
-        recover(Spool(str(tmp_path / "spool")))
-        return only()
-
-    return read
-
-
 def spooled(tmp_path):
     """Returns all that the spool's files hold."""
     return b"".join(path.read_bytes() for path in sorted((tmp_path / "spool").rglob("*")) if path.is_file())
@@ -217,6 +204,43 @@ def test_a_terminal_is_still_one_for_python(on_a_terminal, only):
     )
     assert shown == "same\nended 1 2 <stdout> {'mode': 'w'}\n"
     assert only().logs == "same\n"
+
+
+def test_who_would_open_a_streams_descriptor_anew_and_hold_lines_back_gets_none(on_a_terminal, recovered, tmp_path):
+    # As Pyomo does: it writes to the stream when that has no descriptor, and by a buffer of its own when it has.
+    (tmp_path / "pyomo.py").write_text(
+        textwrap.dedent("""
+            import os, sys
+            def tee(text):
+                try:
+                    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+                except OSError:
+                    stream = sys.stdout
+                stream.write(text)
+                return stream
+        """)
+    )
+    shown = on_a_terminal("""
+        import pyomo
+        with track():
+            held = pyomo.tee("within\\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    assert shown == "within\n"
+    assert recovered().logs == "within\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how much a stream holds is asked of glibc")
+def test_what_c_prints_from_a_signal_handler_takes_no_memory(on_pipes):
+    # Gurobi prints at Ctrl-C; if that comes amid `malloc`, memory for its line would be waited for without end.
+    out, _ = on_pipes("""
+        stdout = ctypes.c_void_p.in_dll(libc, "stdout")
+        libc.__fbufsize.restype = ctypes.c_size_t
+        before = libc.__fbufsize(stdout)
+        with track():
+            print(before, libc.__fbufsize(stdout) > 0)
+    """)
+    assert out == "0 True\n"
 
 
 def test_under_the_capture_of_a_test(capfd, only):

@@ -1,15 +1,16 @@
 """A run whose log holds a solver's: metrics and charts, without a change to the program, and never in its way."""
 
 import json
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from nxtrack import configure, current_run, track
+from nxtrack import configure, current_run, solverlogs, track
 from nxtrack.spool import logfile
-from nxtrack.tracking import recording, solverlogs
 
-LOGS = Path(__file__).parent / "solverlogs"
+LOGS = Path(__file__).parents[1] / "solverlogs"
 STATUS = {"highs-mip-optimal": "optimal", "gurobi-mip-time-limit": "time_limit", "scip-mip-infeasible": "infeasible"}
 
 
@@ -143,7 +144,7 @@ def test_a_fault_of_ours_costs_nothing_but_the_metrics(fault, monkeypatch, only,
 
 
 def test_of_a_long_log_the_beginning_and_the_end_are_read(monkeypatch, only):
-    monkeypatch.setattr(recording, "MOST_READ", 3000)
+    monkeypatch.setattr(solverlogs, "MOST_READ", 3000)
     with track():
         print(log("highs-mip-time-limit")[:2600])
         print("x" * 50_000)
@@ -206,6 +207,36 @@ def test_an_output_of_the_nextmv_sdk(recorded):
     assert (first.output["solution"], first.output["metrics"]["objective"]) == ({"x": 1}, 3089)
     assert (second.output["metrics"]["objective"], second.output["metrics"]["status"]) == ("mine", "optimal")
     assert charts(first).keys() == charts(second).keys() == {"HiGHS progress"}
+
+
+KILLED = """
+    import os, re, signal, sys
+    from nxtrack import track
+
+    with track({arguments}):
+        with open(sys.argv[1], "rb") as file:
+            os.write(1, file.read())
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such descriptors")
+@pytest.mark.parametrize(
+    ("arguments", "setting", "status"),
+    [
+        ("redact=['password', re.compile('secret')]", "auto", "killed"),
+        ("", "off", None),
+        ("redact='Objective'", "auto", None),
+        ("redact=re.compile('bound|gap')", "auto", None),
+        ("redact=lambda value: value", "auto", None),
+    ],
+)
+def test_a_killed_run_tells_of_its_solver_what_it_may(python, recovered, arguments, setting, status):
+    file, program = LOGS / "highs-mip-killed.log", KILLED.format(arguments=arguments)
+    python(program, str(file), status=-signal.SIGKILL, NXTRACK_SOLVER_METRICS=setting)
+    found = recovered()
+    assert "Running HiGHS" in found.logs
+    assert (found.output or {}).get("metrics", {}).get("status") == status
 
 
 def test_the_solver_itself(python):

@@ -6,6 +6,7 @@ Nothing is printed outside of the tracked code, so all that the terminal gets ha
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +49,9 @@ def run(solve: Callable[[Problem, float], Answer]) -> None:
 
 
 def found(objective: float | None, **api: Any) -> Answer:
-    """Returns an answer: the objective, and what else the solver's API says, without what no JSON can hold."""
-    return {"objective": objective, "api": {"objective": objective, **api}}
+    """Returns an answer: the objective, and what else the solver's API says, what is infinite as None."""
+    finite = {name: None if value in {math.inf, -math.inf} else value for name, value in api.items()}
+    return {"objective": objective, "api": {"objective": objective, **finite}}
 
 
 def pairs(problem: Problem) -> list[tuple[tuple[int, int], tuple[int, int]]]:

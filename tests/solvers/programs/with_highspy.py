@@ -11,6 +11,7 @@ def solve(problem: Problem, limit: float) -> Answer:
     highs = highspy.Highs()
     highs.setOptionValue("time_limit", limit)
     highs.setOptionValue("threads", 1)
+    highs.HandleUserInterrupt = problem.get("interruptible", False)
     starts = [[highs.addVariable(lb=0, ub=latest) for _ in row] for row in times]
     end = highs.addVariable(lb=0, ub=latest)
     for row, durations in zip(starts, times, strict=True):

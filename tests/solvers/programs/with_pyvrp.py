@@ -19,7 +19,8 @@ def solve(problem: Problem, limit: float) -> Answer:
             model.add_edge(one, other, distance=distance)
     stop = MaxIterations(problem["iterations"]) if "iterations" in problem else MaxRuntime(limit)
     result = model.solve(stop=stop, seed=1)
-    return found(result.cost(), iterations=result.num_iterations, time=result.runtime)
+    status = "feasible" if result.is_feasible() else "unknown"
+    return found(result.cost(), status=status, iterations=result.num_iterations, time=result.runtime)
 
 
 run(solve)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nxtrack.tracking.solverlogs import read
+from nxtrack.solverlogs import read
 
 LOGS = {path.stem: path.read_bytes() for path in Path(__file__).parent.glob("*.log")}
 NAMES = st.sampled_from(sorted(LOGS))
@@ -29,6 +29,11 @@ Result -
 SCIP Status        : problem is solved [
 Cbc0012I Integer solution of
 #1 0.1s best:1 next:[
+PyVRP v0
+H 1 1s |
+Search terminated in 1s after 1
+I0000 00:00:1 1 search.cc:1] Solution #1 (1
+I0000 00:00:1 1 search.cc:1] End search (time = 1 ms, branches = 1
 """.splitlines()
 
 
@@ -112,7 +117,12 @@ def test_hostile_lines_take_linear_time(start):
     began = time.process_time()
     for part in REPEATED:
         line = (start + part * 100_000)[:100_000].encode()
-        sensible(read(b"Running HiGHS\nStarting CP-SAT solver\nCbc00\nSCIP Status\nGurobi Optimizer version\n" + line))
+        sensible(
+            read(
+                b"Running HiGHS\nStarting CP-SAT solver\nCbc00\nSCIP Status\nGurobi Optimizer version\n"
+                b"PyVRP v\n] Start search (\n" + line
+            )
+        )
         many = (start + (part * 1000)[:900] + "\n") * 100
         sensible(read(many.encode()))
     assert time.process_time() - began < 5

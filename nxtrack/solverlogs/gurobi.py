@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from nxtrack.tracking.solverlogs.solve import Solve, count, number, seconds, verdict
+from nxtrack.solverlogs.solve import Solve, count, number, seconds, verdict
 
 _BEST = re.compile(r"Best objective (\S+), best bound (\S+), gap ")
 _EXPLORED = re.compile(r"Explored (\d+) nodes? \((\d+) simplex iterations?\) in (\S+) seconds")

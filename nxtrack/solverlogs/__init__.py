@@ -13,16 +13,16 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from io import BytesIO
-from typing import TYPE_CHECKING, cast
-
-from nxtrack.spool.pieces import chart_asset, line_chart
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from nxtrack.solverlogs.solve import Reading, Solve
 
-    from nxtrack.spool.pieces import Pieces
-    from nxtrack.tracking.solverlogs.solve import Reading, Solve
+MOST_READ: Final = 2_000_000
+"""Bytes at the beginning of a log, and at its end, in which a solver is looked for."""
+
+NAMES: Final = ("solver", "status", "objective", "bound", "gap", "nodes", "iterations", "time", "solves")
+"""All metrics that are read."""
 
 # Modules, and the texts of which a log of theirs contains one.
 _FAMILIES: dict[str, tuple[bytes, ...]] = {
@@ -30,6 +30,8 @@ _FAMILIES: dict[str, tuple[bytes, ...]] = {
     "cpsat": (b"Starting CP-SAT solver", b"CpSolverResponse"),
     "gurobi": (b"Gurobi Optimizer version", b" Expl Unexpl |"),
     "highs": (b"Running HiGHS", b"Src  Proc. InQueue", b"Solving report", b"HiGHS run time"),
+    "pyvrp": (b"PyVRP v", b"    Iters    Time |", b"Search terminated in "),
+    "routing": (b"] Start search (", b"] Solution #", b"] End search ("),
     "scip": (b"SCIP Status", b"| primalbound "),
 }
 _LONGEST_LINE = 1000
@@ -73,24 +75,3 @@ def read(log: bytes) -> Reading | None:
             last = current
             solves += 1
     return None if last is None else last.reading(solves)
-
-
-def add(reading: Reading, pieces: Pieces, mask: Callable[[str, Any], tuple[str, Any]]) -> dict[str, Any]:
-    """Adds what was read to what a run logged, which wins over it.
-
-    Args:
-        reading: What a log says.
-        pieces: What the run logged.
-        mask: Makes of a metric's name and value what may be recorded.
-
-    Returns:
-        The metrics that the run had not logged itself.
-    """
-    shown = {name: mask(name, value) for name, value in reading.metrics.items()}
-    pieces.found.update(shown.values())
-    # What is masked as a number must not be told by a chart.
-    open_ones = {name for name, value in reading.metrics.items() if shown[name] == (name, value)}
-    lines = {name: points for name, points in reading.series.items() if name in open_ones}
-    if any(len(points) > 1 for points in lines.values()):
-        pieces.charts.append(chart_asset(f"{reading.solver} progress", "Solver", [line_chart("seconds", lines)]))
-    return {name: value for name, value in pieces.found.items() if name not in pieces.metrics}

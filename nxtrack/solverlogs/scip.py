@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from nxtrack.tracking.solverlogs.solve import Solve, count, number, seconds, verdict
+from nxtrack.solverlogs.solve import Solve, count, number, seconds, verdict
 
 _END = re.compile(r"(SCIP Status|Solving Time|Solving Nodes|Primal Bound|Dual Bound|Gap)(?: \(sec\))? *: *(\S.*)")
 _TOTAL = re.compile(r"\(total of (\d+) nodes")

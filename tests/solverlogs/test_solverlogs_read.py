@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nxtrack.tracking.solverlogs import read
+from nxtrack.solverlogs import read
 
 LOGS = Path(__file__).parent
 
@@ -80,6 +80,14 @@ SOLVED = [
     ("gurobi-lp-barrier", "optimal", 2520.5717391304347, 2520.5717391304347, 0.0, None, 9, 0.0196),
     ("gurobi-lp-infeasible", "infeasible", None, None, None, None, 0, 0.0004),
     ("gurobi-lp-iteration-limit", "iteration_limit", None, None, None, None, 50, 0.0006),
+    # PyVRP: is_feasible, cost, num_iterations, runtime; what ended it is not told
+    ("pyvrp-iteration-limit", "feasible", 375.0, None, None, None, 1000, 0.1808),
+    ("pyvrp-time-limit", "feasible", 31854.0, None, None, None, 713, 4.0269),
+    ("pyvrp-without-solution", "unknown", None, None, None, None, 300, 0.0629),
+    # OR-tools' routing: ObjectiveValue, Branches, WallTime; what ended it is not told
+    ("routing-solution-limit", "feasible", 424.0, None, None, 151, None, 0.055),
+    ("routing-scaled", "feasible", 499.0, None, None, 57, None, 0.021),
+    ("routing-time-limit-without-solution", "unknown", None, None, None, 133958, None, 1.574),
 ]
 SAMPLES = [name for name, *_ in SOLVED]
 SOLVERS = {
@@ -88,6 +96,8 @@ SOLVERS = {
     "cvxpy": "HiGHS",
     "gurobi": "Gurobi",
     "highs": "HiGHS",
+    "pyvrp": "PyVRP",
+    "routing": "OR-tools routing",
     "scip": "SCIP",
     "scipy": "HiGHS",
 }
@@ -174,6 +184,23 @@ def test_a_program_may_print_responses_alone():
     found = read(b"".join(log[log.index(b"CpSolverResponse") :] for log in responses))
     # What ended the last one is not known without the parameters.
     assert (found.metrics["status"], found.metrics["objective"], found.metrics["solves"]) == ("feasible", 1390.0, 2)
+
+
+def test_a_search_that_was_killed_is_known_as_far_as_it_got():
+    rows = sample("pyvrp-time-limit")
+    found = read(rows[: rows.index(b"\nSearch terminated")])
+    assert not found.over
+    # Its last row: `H     712      4s |        32600  Y        32600  Y        31854  Y`
+    assert (found.metrics["objective"], found.metrics["iterations"], found.metrics["time"]) == (31854.0, 712, 4.0)
+    assert found.series["objective"][0] == (0.0, 32594.0)
+    lines = sample("routing-solution-limit").splitlines(keepends=True)
+    found = read(b"".join(line for line in lines if b" search " not in line and b"Solution #23" not in line))
+    assert not found.over
+    # Its last line: `Solution #22 (428, ..., time = 34 ms, branches = 144, ...`, after one with `minimum = 438`
+    assert (found.metrics["objective"], found.metrics["nodes"]) == (428.0, 144)
+    values = [value for _, value in found.series["objective"]]
+    assert (values[0], values[-1]) == (588.0, 428.0)
+    assert values == sorted(values, reverse=True)
 
 
 # -- series ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from nxtrack.tracking.solverlogs.solve import Solve, count, number, seconds, verdict
+from nxtrack.solverlogs.solve import Solve, count, number, seconds, verdict
 
 _MODEL = re.compile(r"(?:LP|MIP|QP) (?:\S+ )?has \d+ rows?;")
 _REPORT = re.compile(r" {2}(Status|Primal bound|Dual bound|Timing|Nodes|LP iterations) {2,}(\S.*)")

@@ -9,11 +9,11 @@ import math
 import re
 from typing import TYPE_CHECKING, ClassVar
 
-from nxtrack.spool.pieces import Points
-from nxtrack.tracking.solverlogs.solve import Solve, count, number, verdict
+from nxtrack.charts import Points
+from nxtrack.solverlogs.solve import Solve, count, number, verdict
 
 if TYPE_CHECKING:
-    from nxtrack.tracking.solverlogs.solve import Reading
+    from nxtrack.solverlogs.solve import Reading
 
 _MESSAGE = re.compile(r"Cbc\d{4}[A-Z] ")
 _SOLUTION = re.compile(r"Integer solution of (\S+) found by .{1,60} after (\d+) iterations and (\d+) nodes \((\S+) sec")

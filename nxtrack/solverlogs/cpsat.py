@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from nxtrack.tracking.solverlogs.solve import Solve, count, number, seconds, verdict
+from nxtrack.solverlogs.solve import Solve, count, number, seconds, verdict
 
 _PROGRESS = re.compile(r"#(?:\d+|Bound) +(\d[\d.e+-]*s) +best:(\S+) +next:\[(?:([^,\]\s]+),([^,\]\s]+))?\]")
 _TIME_LIMIT = re.compile(r"\bmax_time_in_seconds: (\S+)")

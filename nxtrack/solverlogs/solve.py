@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from nxtrack.spool.pieces import Points
+from nxtrack.charts import Points, chart_asset, line_chart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 INFINITE: Final = 1e20
 """From here on solvers mean infinity: HiGHS and SCIP have 1e20, Gurobi 1e30, CBC 1e50."""
@@ -89,11 +89,20 @@ class Reading:
         metrics: `solver`, `status`, `solves`, and what is known of `objective`, `bound`, `gap`, `nodes`, `iterations`
             and `time` (seconds).
         series: `objective` and `bound` as (seconds, value), as far as the log tells their way.
+        over: The solver told how the solve ended.
     """
 
     solver: str
     metrics: Mapping[str, Any]
     series: Mapping[str, list[tuple[float, float]]]
+    over: bool
+
+    def chart(self, names: Collection[str]) -> dict[str, Any] | None:
+        """Returns the chart of those series that are named, as an asset, or None where there is nothing to draw."""
+        lines = {name: points for name, points in self.series.items() if name in names}
+        if not any(len(points) > 1 for points in lines.values()):
+            return None
+        return chart_asset(f"{self.solver} progress", "Solver", [line_chart("seconds", lines)])
 
 
 class Solve:
@@ -187,6 +196,7 @@ class Solve:
             solver=self.NAME,
             metrics={name: value for name, value in found.items() if value is not None},
             series={name: points for name, points in lines.items() if points},
+            over=self.over,
         )
 
     def gap_base(self, objective: float, bound: float) -> float:
