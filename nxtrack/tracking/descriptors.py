@@ -45,7 +45,7 @@ _recent = b""
 
 
 @absorbed
-def enter(channel: Channel) -> None:
+def capture_descriptors(channel: Channel) -> None:
     """Leads the descriptors to a run's log, as its code is about to go on."""
     with _lock:
         if not channel.insisted and channel.has_company():
@@ -73,7 +73,7 @@ def enter(channel: Channel) -> None:
 
 
 @absorbed
-def leave(channel: Channel) -> None:
+def restore_descriptors(channel: Channel) -> None:
     """Leads the descriptors back, as a run's code has ended or gives control away; shows what is not shown yet."""
     if channel not in _channels and not _saved:
         return
@@ -101,11 +101,11 @@ def announce(run: RunState) -> None:
 def _give_up(channel: Channel, why: str) -> None:
     """Gives a run's descriptors back before it has ended."""
     channel.notes.append(_IN_PART.format(why=why))
-    leave(channel)
+    restore_descriptors(channel)
 
 
 @absorbed
-def finish(spool: Spool, channel: Channel) -> None:
+def let_go_of_captures(spool: Spool, channel: Channel) -> None:
     """Keeps a run's files for the next one, or lets them go; what children still write to them is shown."""
     channel.forget_run()
     writer, children = channel.writer, _has_children()
@@ -367,7 +367,7 @@ def _exit() -> None:
     """Shows what is not shown yet, and leads the descriptors back: a run may be open when the process ends."""
     with _lock:
         for channel in reversed(_channels.copy()):
-            leave(channel)
+            restore_descriptors(channel)
         if _lingering:
             _look()
 

@@ -82,6 +82,10 @@ class _Own:
         if self.raw.fileno() != self.descriptor:
             self._lead(self.descriptor)
 
+    def dissolve(self) -> None:
+        """Lets go of itself, so that no collector needs to find it: what stands for the stream's methods holds it."""
+        self._set = {}
+
 
 _owned: list[_Own] = []
 _known: tuple[Any, Any, list[_Own]] = (), (), []
@@ -177,4 +181,6 @@ def forget() -> None:
             own.release()
         except Exception:  # noqa: BLE001, S110
             pass
+        if own not in _known[2]:
+            own.dissolve()
         _owned.pop()

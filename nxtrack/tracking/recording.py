@@ -205,13 +205,13 @@ class Recording:
         if self._spool is not None:
             channels.goes_on(self._state)
             if self._channel is not None and self._channel.writer is not None:
-                descriptors.enter(self._channel)
+                descriptors.capture_descriptors(self._channel)
 
     def suspend(self) -> None:
         """Makes the run that was current before the current one again, unless another already is."""
         channels.pauses(self._state)
         if self._channel is not None:
-            descriptors.leave(self._channel)
+            descriptors.restore_descriptors(self._channel)
         before = state.become(self._outer)
         if before is not self._state:
             state.become(before)
@@ -247,7 +247,7 @@ class Recording:
     def _close_channel(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None and self._spool is not None:
-            descriptors.finish(self._spool, channel)
+            descriptors.let_go_of_captures(self._spool, channel)
 
     def _end(self, error: BaseException | None, result: Any, duration_ms: int) -> None:
         run = self._state

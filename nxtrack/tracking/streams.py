@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from nxtrack.settings import Stream
 
@@ -133,6 +134,16 @@ def through(name: str, write: Callable[[Any], Any], data: Any, stream: Any = Non
         if may_come and not _came(text):
             _copy(name, text)
     return written
+
+
+@contextmanager
+def unheard() -> Generator[None]:
+    """Has what this thread prints copied to no run."""
+    before, _inside.value = _inside.value, True
+    try:
+        yield
+    finally:
+        _inside.value = before
 
 
 def behind(stream: Any) -> Any:
