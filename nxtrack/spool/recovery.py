@@ -184,7 +184,7 @@ def _endings(spool: Spool, run: RunRecord, descriptor: int) -> tuple[bytes, byte
     captures.adopt(spool.paths, run.start)
     logged = artefacts.logged(spool.paths, run.start)
     last: list[AnyRecord] = [*([] if logged is None else [logged]), *payloads, end]
-    said = solved.found(spool.paths, run, died=end.error == DIED)
+    said = [] if logged is None else solved.found(spool.paths, run, died=end.error == DIED)
     least, _ = frames.encode(last, run.checksum)
     whole, _ = frames.encode([*said, *last], run.checksum)
     return whole, least

@@ -26,7 +26,7 @@ from nxtrack.tracking.notes import Notes, bounded, summary, type_name
 from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite, distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["Encoded", "Redaction", "RedactionSpec", "as_output", "encode", "redacted"]
 
@@ -213,7 +213,7 @@ class Redaction:
         functions: Each gets the decoded document and returns what to keep of it.
     """
 
-    __slots__ = ("functions", "names", "patterns")
+    __slots__ = ("_concerned", "functions", "names", "patterns")
 
     def __init__(
         self,
@@ -225,6 +225,7 @@ class Redaction:
         self.names = frozenset(name.casefold() for name in names)
         self.patterns = patterns
         self.functions = functions
+        self._concerned: dict[tuple[str, ...], bool] = {}
 
     @classmethod
     def of(cls, spec: RedactionSpec | Sequence[RedactionSpec] | Redaction | None) -> Redaction:
@@ -262,11 +263,15 @@ class Redaction:
         """Whether there is anything to redact."""
         return bool(self.names or self.patterns or self.functions)
 
-    def concerns(self, names: Iterable[str]) -> bool:
+    def concerns(self, names: tuple[str, ...]) -> bool:
         """Says whether keys of these names, or their values, might be masked; of a function nobody knows."""
         if not self:
             return False
-        return bool(self.functions) or self.mask(dict.fromkeys(names, 0)) != dict.fromkeys(names, 0)
+        known = self._concerned.get(names)
+        if known is None:
+            changed = self.mask(dict.fromkeys(names, 0)) != dict.fromkeys(names, 0)
+            known = self._concerned[names] = bool(self.functions) or changed
+        return known
 
     def text(self, text: str) -> str:
         """Masks what the patterns match in a text, such as a line of a log."""
