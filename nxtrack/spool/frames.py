@@ -72,24 +72,20 @@ def pieces(records: Iterable[AnyRecord], checksum: int = 0) -> tuple[list[bytes 
         if isinstance(record, Payload) and isinstance(record.data, msgspec.Raw):
             payload = memoryview(record.data)
             if payload.nbytes >= _LARGE:
-                around = _body(type(record)(data=_HOLE, notes=record.notes))
+                around = _encode(_speakable(type(record)(data=_HOLE, notes=record.notes)))
                 before, _, after = around.partition(_HOLE_SHOWN)
                 before += _HOLE_SHOWN[:-1]
                 checksum = crc32(after, crc32(payload, crc32(before, checksum)))
                 found += (b"%08x %b" % (checksum, before), payload, after + b"\n")
                 continue
-        body = _body(record)
+        try:
+            body = _encode(record)
+        except UnicodeEncodeError:
+            # Text that JSON cannot carry, such as a file name of unusual bytes in an error message.
+            body = _encode(_speakable(record))
         checksum = crc32(body, checksum)
         found.append(b"%08x %b\n" % (checksum, body))
     return found, checksum
-
-
-def _body(record: AnyRecord) -> bytes:
-    try:
-        return _encode(record)
-    except UnicodeEncodeError:
-        # Text that JSON cannot carry, such as a file name of unusual bytes in an error message.
-        return _encode(_speakable(record))
 
 
 def decode(content: bytes) -> Frames:
