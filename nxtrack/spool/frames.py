@@ -12,13 +12,19 @@ from zlib import crc32
 
 import msgspec
 
-from nxtrack.spool.records import AnyRecord
+from nxtrack.spool.records import AnyRecord, Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AnyRecord).decode
+
+_LARGE = 16 * 1024
+"""Bytes from which to copy a payload takes longer than to do without."""
+
+_HOLE = msgspec.Raw(b"0")
+_HOLE_SHOWN = b'"data":0'
 
 _DEEPEST = 10_000
 """Levels to which values are encoded at most, whatever recursion limit the user's program has set."""
@@ -50,16 +56,36 @@ def encode(records: Iterable[AnyRecord], checksum: int = 0) -> tuple[bytes, int]
         records: What the frames shall hold.
         checksum: That of the frame that they follow.
     """
-    frames: list[bytes] = []
+    parts, checksum = pieces(records, checksum)
+    return b"".join(parts), checksum
+
+
+def pieces(records: Iterable[AnyRecord], checksum: int = 0) -> tuple[list[bytes | memoryview], int]:
+    """Returns the same in pieces, one after the other, so that a large payload is not copied.
+
+    Args:
+        records: What the frames shall hold.
+        checksum: That of the frame that they follow.
+    """
+    found: list[bytes | memoryview] = []
     for record in records:
+        if isinstance(record, Payload) and isinstance(record.data, msgspec.Raw):
+            payload = memoryview(record.data)
+            if payload.nbytes >= _LARGE:
+                around = _encode(_speakable(type(record)(data=_HOLE, notes=record.notes)))
+                before, _, after = around.partition(_HOLE_SHOWN)
+                before += _HOLE_SHOWN[:-1]
+                checksum = crc32(after, crc32(payload, crc32(before, checksum)))
+                found += (b"%08x %b" % (checksum, before), payload, after + b"\n")
+                continue
         try:
             body = _encode(record)
         except UnicodeEncodeError:
             # Text that JSON cannot carry, such as a file name of unusual bytes in an error message.
             body = _encode(_speakable(record))
         checksum = crc32(body, checksum)
-        frames.append(b"%08x %b\n" % (checksum, body))
-    return b"".join(frames), checksum
+        found.append(b"%08x %b\n" % (checksum, body))
+    return found, checksum
 
 
 def decode(content: bytes) -> Frames:

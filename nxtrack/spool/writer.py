@@ -6,7 +6,7 @@ import os
 import threading
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
 
+_LARGE = 16 * 1024
+"""Bytes from which to put pieces together takes longer than to have the system do so."""
+_MOST_PIECES = 64
+"""The system takes 1024 at least."""
+
+_writev: Any = getattr(os, "writev", None)  # There is none on Windows.
 _live: dict[int, RunWriter] = {}
 
 
@@ -43,22 +49,35 @@ class Content(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def append_whole(descriptor: int, data: bytes) -> None:
+def append_whole(descriptor: int, *pieces: bytes | memoryview) -> int:
     """Writes frames at the end of a run's file, all of them or nothing; nobody else may write to it meanwhile.
 
     What is torn in the middle of a file would look like damage once more follows it.
 
+    Args:
+        descriptor: The open file.
+        *pieces: The frames, in pieces that are written by one call of the system.
+
+    Returns:
+        How many bytes they have.
+
     Raises:
         OSError: They could not be written; the file stands as before.
     """
+    size = sum(map(len, pieces))
     written = 0
     try:
-        while written < len(data):
-            written += os.write(descriptor, data[written:] if written else data)
+        if size > _LARGE and len(pieces) < _MOST_PIECES and _writev is not None:
+            written = _writev(descriptor, pieces)
+        if written < size:
+            data = b"".join(pieces)
+            while written < size:
+                written += os.write(descriptor, data[written:] if written else data)
     except OSError:
         if written:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
         raise
+    return size
 
 
 class RunWriter:
@@ -170,10 +189,10 @@ class RunWriter:
         checksum, self._checksum = self._checksum, None
         if checksum is None:
             checksum = frames.decode(read_all(self._descriptor)).checksum
-        data, checksum = frames.encode(batch, checksum)
-        append_whole(self._descriptor, data)
+        pieces, checksum = frames.pieces(batch, checksum)
+        written = append_whole(self._descriptor, *pieces)
         self._checksum = checksum
-        self._written += len(data)
+        self._written += written
 
     def payload(self, kind: type[Input | Output], content: Content) -> Input | Output:
         """Returns the record of a payload; a large one is written to a sidecar first.

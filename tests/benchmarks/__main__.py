@@ -17,9 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where the tests' own packages stand
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).parent]
 
-from benchmarks.bench import Bench  # noqa: E402
+from benchmarks.bench import ROOT, Bench  # noqa: E402
 from benchmarks.catalogue import BENCHMARKS  # noqa: E402
-from benchmarks.figures import Figure, shown, table  # noqa: E402
+from benchmarks.figures import Figure, put, shown, table  # noqa: E402
 
 
 def machine(folder: Path) -> dict[str, str]:
@@ -51,6 +51,7 @@ def main() -> int:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--markdown", action="store_true", help="print the table, which is the default")
+    parser.add_argument("--readme", action="store_true", help="put the table into the README as well")
     parser.add_argument("--folder", type=Path, help="where to measure; by default a temporary folder")
     parser.add_argument(
         "--environments", type=Path, help="where to make and keep other packages' environments; by default temporary"
@@ -86,6 +87,8 @@ def main() -> int:
         print(json.dumps({**about, "figures": [figure.plain() for figure in figures]}, indent=2))
     else:
         print(f"{about['machine']}; {about['versions']}\n\n{table(figures)}")
+    if chosen.readme:
+        put(f"{table(figures)}\n\n{about['machine']}; {about['versions']}.", ROOT / "README.md")
     return 1 if any(figure.met is False for figure in figures) else 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -74,6 +75,18 @@ def median(values: Sequence[float]) -> float:
 def ratio(values: Sequence[float], references: Sequence[float]) -> float:
     """Returns the median of the ratios of values that were measured in turns, each right after its reference."""
     return median([value / reference for value, reference in zip(values, references, strict=True)])
+
+
+_MARKS = "<!-- benchmarks -->\n", "<!-- end of benchmarks -->\n"
+
+
+def put(text: str, readme: Path) -> None:
+    """Puts a text between the marks of the benchmarks in the README, instead of what stands there."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(_MARKS[0])
+    _, found, after = rest.partition(_MARKS[1])
+    if not found:
+        raise ValueError(f"{readme} has no marks {' and '.join(mark.strip() for mark in _MARKS)}")
+    readme.write_text(f"{before}{_MARKS[0]}{text}\n{_MARKS[1]}{after}", encoding="utf-8")
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -42,7 +43,10 @@ def recovery(bench: Bench) -> Iterator[Figure]:
     """A flush that first speaks for runs whose process died."""
     runs = bench.times(1000, 100)
     taken: list[float] = []
+    busy: list[float] = []
+    syncs: list[float] = []
     for _ in range(bench.times(3, 1)):
+        syncs.append(_synced(bench))
         with platform() as where:
             variables = {"NXTRACK_DIR": str(bench.spool()), **where.variables()}
             subprocess.run(
@@ -56,7 +60,29 @@ def recovery(bench: Bench) -> Iterator[Figure]:
         if found["pending"] != runs or not found["recovered"]:
             raise RuntimeError(f"not all were recovered: {found}")
         taken.append(found["seconds"])
-    yield Figure(f"recovery of {runs:,} runs whose process died", median(taken), "s", most=2)
+        busy.append(found["busy"])
+    yield Figure(
+        f"recovery of {runs:,} runs whose process died",
+        median(taken),
+        "s",
+        most=2,
+        context=f"of the processor {time_shown(median(busy))}; each file is synced and renamed, which alone takes "
+        f"{time_shown(median(syncs))} on this disk",
+    )
+
+
+def _synced(bench: Bench) -> float:
+    """Returns the seconds that it takes to make a small file durable and give it another name."""
+    folder = bench.fresh()
+    taken: list[float] = []
+    for number in range(100):
+        with (folder / f"{number}").open("wb", buffering=0) as file:
+            file.write(b"x" * 1000)
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            (folder / f"{number}").rename(folder / f"{number}.ready")
+            taken.append(time.perf_counter() - began)
+    return median(taken)
 
 
 def _seconds(bench: Bench, spool: Path, *command: str) -> tuple[float, float]:

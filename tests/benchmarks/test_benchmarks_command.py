@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.figures import Figure, ratio, shown, table, time_shown
+from benchmarks.figures import Figure, put, ratio, shown, table, time_shown
 
 COMMAND = Path(__file__).parent
 
@@ -64,6 +64,17 @@ def test_the_table_has_a_line_for_each_figure():
         "| memory | 3.28 MB | ≤ 64 MB | yes | a flush |",
         "| a call | 2.50 × | ≤ 1.50 × | **no** |  |",
     ]
+
+
+def test_the_table_goes_between_its_marks_and_changes_nothing_else(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("above\n<!-- benchmarks -->\nold\n<!-- end of benchmarks -->\nbelow\n")
+    put("new", readme)
+    assert readme.read_text() == "above\n<!-- benchmarks -->\nnew\n<!-- end of benchmarks -->\nbelow\n"
+    readme.write_text("no marks\n")
+    with pytest.raises(ValueError, match="marks"):
+        put("new", readme)
+    assert readme.read_text() == "no marks\n"
 
 
 def test_numbers_are_as_precise_as_a_measurement_is():

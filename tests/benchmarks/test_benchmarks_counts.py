@@ -57,6 +57,38 @@ def test_a_tracked_call_makes_nine_system_calls(tmp_path):
 
 
 @strace
+def test_a_call_whose_descriptors_are_captured_makes_twenty_more_system_calls(tmp_path):
+    calls = traced(tmp_path, SOLVER, NXTRACK_DURABILITY="process")
+    counts = of_a_call(calls)
+    # Each of the two descriptors is kept, led to its file, and back; the files are those of the run before.
+    assert (counts["dup2"], counts["fcntl"], counts["waitid"]) == (4, 2, 1)
+    assert (round(counts["write"]), round(counts["openat"]), round(counts["close"])) == (2, 1, 3)
+    assert sum(number for name, number in counts.items() if "fstat" in name) <= 10
+    assert sum(number for name, number in counts.items() if name != "futex") <= 31
+
+
+@strace
+def test_a_payload_in_a_run_s_file_is_written_by_one_call_and_takes_no_memory_from_the_system(tmp_path):
+    program = f"""
+        import nxtrack
+        solve = nxtrack.track(lambda problem: None)
+        problem = ["x" * 1000] * 100
+        for _ in range(20):
+            solve(problem)
+        {MARK}
+        for _ in range(20):
+            solve(problem)
+        {MARK}
+    """
+    calls = traced(
+        tmp_path, program, asks=frozenset({"brk", "mmap"}), NXTRACK_DURABILITY="process", NXTRACK_CAPTURE="off"
+    )
+    counts = of_a_call(calls)
+    assert (counts["writev"], round(counts["write"])) == (1, 1)
+    assert counts.get("brk", 0) + counts.get("mmap", 0) < 1
+
+
+@strace
 def test_a_durable_call_syncs_its_file_and_its_folder_once(tmp_path):
     calls = traced(tmp_path, SOLVER, NXTRACK_DURABILITY="power", NXTRACK_CAPTURE="off")
     counts = of_a_call(calls)

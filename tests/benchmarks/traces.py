@@ -33,22 +33,25 @@ class Call:
     text: str
 
 
-def traced(folder: Path, code: str, **more: str) -> list[Call]:
+_OF_MEMORY = frozenset({"brk", "mmap", "munmap", "mremap", "madvise"})
+
+
+def traced(folder: Path, code: str, *, asks: frozenset[str] = frozenset(), **more: str) -> list[Call]:
     """Runs a Python program, and returns the system calls that its threads made between its marks.
 
-    What only asks the clock or the memory is left out, as the interpreter does that by itself.
+    What only asks for memory is left out but for what `asks` names, as the interpreter does that by itself.
     """
     script = folder / "traced.py"
     script.write_text(f"import os\n{textwrap.dedent(code)}")
-    return _calls(folder, [sys.executable, str(script)], 0, **more)
+    return _calls(folder, [sys.executable, str(script)], 0, _OF_MEMORY - asks, **more)
 
 
 def traced_command(folder: Path, *arguments: str, status: int = 0, **more: str) -> list[Call]:
     """Runs an nxtrack command that ends with an exit status, and returns all its system calls."""
-    return _calls(folder, [sys.executable, "-m", "nxtrack", *arguments], status, **more)
+    return _calls(folder, [sys.executable, "-m", "nxtrack", *arguments], status, _OF_MEMORY, **more)
 
 
-def _calls(folder: Path, command: list[str], status: int, **more: str) -> list[Call]:
+def _calls(folder: Path, command: list[str], status: int, unseen: frozenset[str], **more: str) -> list[Call]:
     trace = folder / "trace"
     done = subprocess.run(
         ["strace", "-f", "-qq", "-y", "-s", "200", "-o", trace, *command],
@@ -64,4 +67,4 @@ def _calls(folder: Path, command: list[str], status: int, **more: str) -> list[C
     marks = [number for number, call in enumerate(calls) if call.name == "getpgid"]
     if marks:
         calls = calls[marks[0] + 1 : marks[-1]]
-    return [call for call in calls if call.name not in {"brk", "mmap", "munmap", "mremap", "madvise", "getpgid"}]
+    return [call for call in calls if call.name not in unseen and call.name != "getpgid"]

@@ -114,6 +114,27 @@ def test_a_frame_is_one_line_with_its_checksum(record):
     assert "t" in msgspec.json.decode(body)
 
 
+LARGE = b'"' + b"x" * 20_000 + b'"'
+
+
+@pytest.mark.parametrize("notes", [(), ('"data":0',), ("a", "\udcff")])
+@pytest.mark.parametrize("kind", [Input, Output])
+def test_a_large_payload_stands_in_a_frame_as_a_small_one_does(kind, notes):
+    """It is written in pieces, so that it is not copied, and nothing tells that from the file."""
+    parts, checksum = frames.pieces([Metric(name="m", value=1), kind(data=msgspec.Raw(LARGE), notes=notes)])
+    assert any(isinstance(part, memoryview) and part.obj is not None and len(part) == len(LARGE) for part in parts)
+    content = b"".join(parts)
+    small, _ = frames.encode([Metric(name="m", value=1), kind(data=msgspec.Raw(b"7"), notes=notes)])
+    assert [line[9:] for line in content.splitlines()] == [
+        line[9:].replace(b'"data":7', b'"data":' + LARGE) for line in small.splitlines()
+    ]
+    found = frames.decode(content)
+    assert (found.damaged, found.sound, found.checksum) == (False, len(content), checksum)
+    payload = found.records[1]
+    assert isinstance(payload, kind)
+    assert bytes(payload.data) == LARGE
+
+
 SOME = [
     Start(id="x", at=datetime(2026, 1, 2, tzinfo=UTC), owner=Owner(pid=1)),
     Input(data=msgspec.Raw(b'{"a":[1,2]}')),
