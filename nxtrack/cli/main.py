@@ -123,7 +123,9 @@ def _run(args: list[str]) -> int:
 def _command(args: list[str]) -> int:
     import typer
 
-    from nxtrack.cli.commands import app
+    # Each adds its commands, in the order in which help lists them.
+    from nxtrack.cli import commands, commands_remote, commands_serve  # noqa: F401
+    from nxtrack.cli.frame import app
 
     try:
         # Not `app()`: it would turn signals and broken pipes into statuses of its own.

@@ -166,7 +166,7 @@ def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None
         os.unlink(active)  # noqa: PTH108
 
 
-def _write(spool: Spool, write: Callable[[bytes], None], whole: bytes, least: bytes) -> None:
+def _write(spool: Spool, write: Callable[[bytes], object], whole: bytes, least: bytes) -> None:
     """Writes the end of a run's file; where there is no room for the whole of it, no more than it needs."""
     try:
         write(whole)

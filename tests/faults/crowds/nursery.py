@@ -24,6 +24,8 @@ IMPORTED = (
     "faults.crowds.families",
     "nxtrack.delivery.flusher",
     "nxtrack.cli.commands",
+    "nxtrack.cli.commands_remote",
+    "nxtrack.cli.commands_serve",
     "nxtrack.cli.flush",
     "nxtrack.cli.main",
     "nxtrack.cli.watch",
