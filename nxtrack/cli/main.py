@@ -121,11 +121,15 @@ def _run(args: list[str]) -> int:
 
 
 def _command(args: list[str]) -> int:
+    from importlib import import_module
+
     import typer
 
-    # Each adds its commands, in the order in which help lists them.
-    from nxtrack.cli import commands, commands_remote, commands_serve  # noqa: F401
     from nxtrack.cli.frame import app
+
+    # Each adds its commands, in the order in which help lists them.
+    for module in ("commands", "commands_remote", "commands_serve"):
+        import_module(f"nxtrack.cli.{module}")
 
     try:
         # Not `app()`: it would turn signals and broken pipes into statuses of its own.
