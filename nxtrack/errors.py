@@ -33,6 +33,8 @@
     │   └── NoSpace              ... as its disk is full
     ├── FunctionUnusable         a function that was named cannot be imported, or not called with what was captured
     ├── ArchiveRefused           a folder that cannot be packed, or an archive that is not safe to unpack
+    ├── ProgramUnusable          a program that was to be run cannot be executed
+    │   └── ProgramNotFound      ... as there is none of that name
     └── ServerError              the local platform cannot start or keep its data
 
 Every message is one sentence for the person at the terminal: what happened, to which run, what was kept, what
@@ -226,6 +228,14 @@ class TooLarge(Rejected):
         super().__init__(message, status=status)
         self.size = size
         self.limit = limit
+
+
+class ProgramUnusable(NxtrackError):
+    """A program that was to be run cannot be executed."""
+
+
+class ProgramNotFound(ProgramUnusable):
+    """There is no program of that name."""
 
 
 class ServerError(NxtrackError):

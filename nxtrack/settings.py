@@ -36,14 +36,15 @@ class Settings:
         mode: `offline` spools, `online` also delivers from a background thread, `disabled` does nothing
             (`NXTRACK_MODE`).
         dir: The spool's folder; empty for the platform's user state folder (`NXTRACK_DIR`).
-        capture: How streams are captured (`NXTRACK_CAPTURE`).
+        capture: How streams are captured: at descriptor level, as Python's streams, or whichever is safe
+            (`NXTRACK_CAPTURE`).
         streams: Which streams go to the logs (`NXTRACK_STREAMS`).
         durability: `power` fsyncs a finished run, `process` does not (`NXTRACK_DURABILITY`).
         settle: Seconds a run whose POST went unanswered is given to show up in the platform's list before it may
             be posted again (`NXTRACK_SETTLE`).
         max_spool: Bytes that the spool may hold, or None for no limit: delivered runs give way, oldest first, and when
             those that wait hold more, new ones are refused (`NXTRACK_MAX_SPOOL`).
-        max_log: Bytes after which a run's log takes only its traceback, or None for no limit (`NXTRACK_MAX_LOG`).
+        max_log: Bytes of a run's log that are kept of its head and tail, or None for all (`NXTRACK_MAX_LOG`).
         solver_metrics: `auto` reads a run's log for what a solver says of itself (`NXTRACK_SOLVER_METRICS`).
         jobs: Connections a flush works with (`NXTRACK_JOBS`).
         rate: Run posts a second, 0 for no limit; the platform documents 5 (`NXTRACK_RATE`).
@@ -171,6 +172,8 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "instance_id": _text,
 }
 _PLATFORM_NAMES = frozenset({"api_key", "endpoint", "profile", "app_id", "instance_id"})
+_OF_FOLDERS = ("HOME", "XDG_STATE_HOME", "LOCALAPPDATA", "USERPROFILE")
+"""What says where a user's state folder is."""
 _VARIABLES = {name: ("NEXTMV_" if name in _PLATFORM_NAMES else "NXTRACK_") + name.upper() for name in _PARSERS}
 
 _lock = threading.Lock()
@@ -185,15 +188,22 @@ def _environment() -> tuple[Mapping[Any, Any], list[Any]]:
     mapping it wraps costs 0.03 µs. Where there is no such mapping, `os.environ` itself serves.
     """
     wrapped: dict[Any, Any] | None = getattr(os.environ, "_data", None)
-    if wrapped is not None:
-        return wrapped, [os.environ.encodekey(name) for name in _VARIABLES.values()]
-    return os.environ, list(_VARIABLES.values())
+    names = [*_VARIABLES.values(), *_OF_FOLDERS]
+    return (os.environ, names) if wrapped is None else (wrapped, [os.environ.encodekey(name) for name in names])
 
 
 _data, _keys = _environment()
+_folder_found: tuple[Settings, str] | None = None
 
 
-def _resolve() -> tuple[Settings, tuple[str, ...]]:
+def lenient() -> tuple[Settings, tuple[str, ...]]:
+    """Returns the settings in force with the default in place of every value that cannot be used.
+
+    For the tracked process, which nothing of ours may stop.
+
+    Returns:
+        The settings, the same object as long as nothing changes, and a sentence for each value that could not be used.
+    """
     global _cache  # noqa: PLW0603  (the cache is this module's one piece of state besides `configure`)
     seen = tuple(map(_data.get, _keys))
     cached, configured = _cache, _configured
@@ -220,21 +230,10 @@ def current() -> Settings:
     Raises:
         SettingsError: An environment variable has a value that cannot be used; the message names it.
     """
-    settings, problems = _resolve()
+    settings, problems = lenient()
     if problems:
         raise SettingsError(problems[0])
     return settings
-
-
-def lenient() -> tuple[Settings, tuple[str, ...]]:
-    """Returns the settings in force with the default in place of every value that cannot be used.
-
-    For the tracked process, which nothing of ours may stop.
-
-    Returns:
-        The settings, and a sentence for each value that could not be used.
-    """
-    return _resolve()
 
 
 def configure(**settings: object) -> None:
@@ -263,8 +262,15 @@ def configure(**settings: object) -> None:
 
 def spool_dir(settings: Settings) -> str:
     """Returns the spool's folder: the setting, or the platform's user state folder for nxtrack."""
+    global _folder_found  # noqa: PLW0603  (finding it takes as long as writing a run's end, and every call asks)
+    found = _folder_found
+    if found is not None and found[0] is settings:
+        return found[1]
     if settings.dir:
-        return os.path.abspath(settings.dir)  # noqa: PTH100
-    import platformdirs  # noqa: PLC0415  (only who opens a spool needs it)
+        folder = os.path.abspath(settings.dir)  # noqa: PTH100
+    else:
+        import platformdirs  # noqa: PLC0415  (only who opens a spool needs it)
 
-    return platformdirs.user_state_dir("nxtrack", appauthor=False)
+        folder = platformdirs.user_state_dir("nxtrack", appauthor=False)
+    _folder_found = settings, folder
+    return folder

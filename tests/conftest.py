@@ -23,7 +23,7 @@ import pytest
 import nxtrack
 from nxtrack.settings import Settings
 from nxtrack.spool.store import Spool
-from nxtrack.tracking import faults
+from nxtrack.tracking import channels, faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,6 +86,7 @@ def hermetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
     monkeypatch.setenv("NXTRACK_DIR", str(tmp_path / "spool"))
     faults._told.clear()
+    channels.forget()  # that runs were ever side by side
     yield
     nxtrack.configure(**dict.fromkeys(field.name for field in dataclasses.fields(Settings)))
 

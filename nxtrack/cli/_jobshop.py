@@ -29,8 +29,6 @@ def instance(name: str) -> dict[str, Any]:
 def solve(problem: dict[str, Any], horizon: int | None = None, gap: float = 0.0) -> dict[str, Any]:
     """Finds a schedule that ends as early as possible.
 
-    HiGHS prints its log past `sys.stdout`, at C level; here it is printed by Python instead.
-
     Args:
         problem: An instance; see `instance`.
         horizon: When all must be done; by default there is time for all jobs one after another.
@@ -44,8 +42,7 @@ def solve(problem: dict[str, Any], horizon: int | None = None, gap: float = 0.0)
     """
     times: list[list[int]] = problem["duration_matrix"]
     end = sum(map(sum, times)) if horizon is None else horizon
-    highs = _solver()
-    highs.cbLogging += _print_message
+    highs: Any = importlib.import_module("highspy").Highs()
     highs.setOptionValue("mip_rel_gap", gap)
     starts, makespan = _model(highs, times, problem["machines_matrix"], end)
     began = time.perf_counter()
@@ -58,21 +55,6 @@ def solve(problem: dict[str, Any], horizon: int | None = None, gap: float = 0.0)
     schedule = [[round(highs.variableValue(start)) for start in job] for job in starts]
     measured = {"gap": info.mip_gap, "bound": info.mip_dual_bound, "solve_seconds": seconds}
     return {**found, "starts": schedule, "metrics": {**found, **measured}}
-
-
-def _solver() -> Any:
-    """HiGHS that prints nothing itself: since 1.16 it does so while it is made, before any option can be set."""
-    solver: Any = importlib.import_module("highspy").Highs
-
-    def enable(self: Any) -> None:
-        self.setOptionValue("log_to_console", False)
-        solver.enableCallbacks(self)
-
-    return type("Quiet", (solver,), {"enableCallbacks": enable})()
-
-
-def _print_message(event: Any) -> None:
-    print(event.message, end="")  # noqa: T201
 
 
 def _model(highs: Any, times: list[list[int]], machines: list[list[int]], end: int) -> tuple[list[list[Any]], Any]:

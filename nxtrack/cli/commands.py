@@ -161,6 +161,77 @@ def show(
     return work.show(run_id, as_json=as_json)
 
 
+@app.command("exec", context_settings={"allow_interspersed_args": False})
+def execute(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", help="The program to run, and its arguments.")],
+    *,
+    app_id: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--app-id", metavar="APP", help="The run's application; NEXTMV_APP_ID."),
+    ] = None,
+    instance_id: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="INSTANCE", help="The instance that the run is counted to; NEXTMV_INSTANCE_ID."),
+    ] = None,
+    name: Annotated[Optional[str], typer.Option(help="What to call the run.")] = None,  # noqa: UP045
+    description: Annotated[Optional[str], typer.Option(help="What to say of the run.")] = None,  # noqa: UP045
+    option: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="NAME=VALUE", help="An option of the run, to be recorded. May be given again."),
+    ] = None,
+    input: Annotated[  # noqa: A002
+        Optional[str],  # noqa: UP045
+        typer.Option("--input", metavar="FILE", help="The file that COMMAND reads its input from, if not from stdin."),
+    ] = None,
+    input_dir: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--input-dir", metavar="DIR", help="The folder that it reads its input from."),
+    ] = None,
+    output: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--output", metavar="FILE", help="The file that it writes its output to; what it prints goes to the logs."
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--output-dir", metavar="DIR", help="The folder that it writes its output to; likewise."),
+    ] = None,
+    form: Annotated[
+        Optional[Form],  # noqa: UP045
+        typer.Option("--format", help="The input's format; by default what its content shows."),
+    ] = None,
+    output_form: Annotated[
+        Optional[Form],  # noqa: UP045
+        typer.Option("--output-format", help="The output's format; likewise."),
+    ] = None,
+) -> int:
+    """Run any program as a tracked run.
+
+    Its input is what comes on stdin, its output what it prints on stdout, its logs what it prints on stderr. All of it
+    passes through unchanged, and so do signals and its exit status. Put -- before COMMAND, so that its options are not
+    taken for these.
+    """
+    from nxtrack.cli import exec as work
+
+    return work.execute(
+        work.Order(
+            command=command,
+            app_id=app_id,
+            instance_id=instance_id,
+            name=name,
+            description=description,
+            options=option or (),
+            input_file=input,
+            input_dir=input_dir,
+            output_file=output,
+            output_dir=output_dir,
+            form=None if form is None else form.value,
+            output_form=None if output_form is None else output_form.value,
+        )
+    )
+
+
 @app.command()
 def replay(
     run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id in the spool, or its beginning.")],

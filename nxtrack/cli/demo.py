@@ -17,6 +17,7 @@ import msgspec
 import nxtrack
 from nxtrack.cli import _jobshop
 from nxtrack.cli.bar import Bar, Silent
+from nxtrack.cli.elsewhere import stdout_to
 from nxtrack.cli.flush import troubles
 from nxtrack.cli.main import DONE, REJECTED
 from nxtrack.cli.output import complain, say, span, table
@@ -106,7 +107,7 @@ def solve_all(spooled: str) -> None:
             began = time.perf_counter()
             try:
                 # The log is for the run, not for this terminal.
-                with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+                with open(os.devnull, "w") as nowhere, stdout_to(nowhere):  # noqa: PTH123
                     found = solve(problem, **case.options)
             except _jobshop.Infeasible as error:
                 _say_case("✗", case, "failed", began, f"Infeasible: {error}")

@@ -5,6 +5,8 @@
 2     usage, configuration or authentication
 70    a fault of nxtrack's own
 75    left for later: network, rate, quota, a remote run that goes on, a disk that is full, also where stdout leads to
+126   `exec`: the command cannot be executed
+127   `exec`: there is no such command; any other status is the command's own
 130   stopped by Ctrl-C before there was anything to keep
 141   whoever read the output stopped reading
 """
@@ -25,6 +27,8 @@ from nxtrack.errors import (
     NoSpace,
     NotFound,
     NxtrackError,
+    ProgramNotFound,
+    ProgramUnusable,
     Redirected,
     Rejected,
     RunBusy,
@@ -42,6 +46,8 @@ USAGE = 2
 FAULT = 70
 LATER = 75
 INTERRUPTED = 130
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
 BROKEN_PIPE = 141
 
 _ASKED_OFTEN = (["status"], ["status", "--json"])
@@ -51,6 +57,8 @@ _ASKED_OFTEN = (["status"], ["status", "--json"])
 _STATUSES: tuple[tuple[tuple[type[NxtrackError], ...], int], ...] = (
     ((Rejected, RunCorrupt, RunEnded, ArchiveRefused), REJECTED),
     ((AccessRefused, NotFound, Redirected), USAGE),
+    ((ProgramNotFound,), NOT_FOUND),
+    ((ProgramUnusable,), NOT_EXECUTABLE),
     ((CloudError, SpoolUnavailable, RunBusy, NoSpace), LATER),
 )
 

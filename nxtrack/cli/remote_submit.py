@@ -12,7 +12,8 @@ import msgspec
 
 from nxtrack.cli import remote_place
 from nxtrack.cli.main import DONE
-from nxtrack.cli.output import complain, emit, line, say
+from nxtrack.cli.options import options_of
+from nxtrack.cli.output import complain, emit, say
 from nxtrack.cli.remote import finish
 from nxtrack.cli.remote_bar import Transfer
 from nxtrack.cli.remote_files import ARCHIVES, check_target, local_file
@@ -69,7 +70,7 @@ def submit(order: Submission, wish: Wish) -> int:
     Raises:
         NxtrackError: The input or an option cannot be used, or the platform did not take the run.
     """
-    options = _options(order.options)
+    options = options_of(order.options)
     check_target(wish.output, order.output_form)
     with remote_place.application(order.app_id, wish.limits) as application:
         run_id = _submit(application, order, options, silent=wish.as_json)
@@ -121,17 +122,6 @@ def _submit(application: Application, order: Submission, options: dict[str, str]
 def _upload(application: Application, file: BinaryIO, *, silent: bool) -> str:
     with Transfer("Uploading", silent=silent) as shown:
         return application.upload(file, progress=shown.progress).upload_id
-
-
-def _options(texts: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals or name in found:
-            why = "it is given twice" if name in found else "give it as name=value"
-            raise SettingsError(f"--option {line(text, 80)}: {why}.")
-        found[name] = value
-    return found
 
 
 def _form(source: str, payload: Payload, most: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -13,6 +13,7 @@ import msgspec
 
 from nxtrack import settings
 from nxtrack.cli import functions
+from nxtrack.cli.elsewhere import stdout_to
 from nxtrack.cli.output import columns, emit, line, say, span
 from nxtrack.cli.page import number_text
 from nxtrack.differences import Changes, between_documents, between_mappings
@@ -102,7 +103,7 @@ def replay(run_id: str, name: str, terms: Terms, *, as_json: bool) -> int:
     source = runs.artefact(run, "input")
     if source is None:
         raise RunNotFound(f"Run {entry.run_id} has no input to replay.")
-    with _away_from_the_spool() as folder, _stdout_to_stderr():
+    with _away_from_the_spool() as folder, stdout_to(sys.stderr):
         from nxtrack.tracking.again import Again
 
         again = Again(functions.load(name), run.start.options)
@@ -209,24 +210,6 @@ def _away_from_the_spool() -> Generator[str]:
 
 def _use(folder: str) -> None:
     settings.configure(dir=folder, mode="offline", durability="process")
-
-
-@contextmanager
-def _stdout_to_stderr() -> Generator[None]:
-    """Has what the function prints, also past Python, go to stderr: stdout is the command's own."""
-    say()  # what it holds back
-    with redirect_stdout(sys.stderr):
-        try:
-            kept = os.dup(1)
-            os.dup2(2, 1)
-        except OSError:  # One of them is closed: nothing can get to it.
-            yield
-            return
-        try:
-            yield
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
 
 
 def _document(found: _Found) -> dict[str, Any]:

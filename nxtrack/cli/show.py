@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,13 +11,14 @@ from nxtrack import settings
 from nxtrack.cli.output import ago, emit, line, on_stdout, plain, rfc3339, say, shorten, size, span
 from nxtrack.cli.page import folded, metrics, options
 from nxtrack.cli.runs import Row, row
-from nxtrack.errors import RunCorrupt, RunNotFound
+from nxtrack.errors import FileUnusable, RunCorrupt, RunNotFound
+from nxtrack.spool.records import ARCHIVES
 from nxtrack.spool.store import Spool, spool
 
 if TYPE_CHECKING:
     from nxtrack.spool.artefacts import Source
     from nxtrack.spool.reader import RunRecord
-    from nxtrack.spool.records import Artefact
+    from nxtrack.spool.records import Artefact, Form
     from nxtrack.spool.store import Entry
 
 _ARTEFACTS: tuple[Artefact, ...] = ("input", "output", "logs")
@@ -37,8 +39,10 @@ class Detail(Row, kw_only=True):
     """A run with all that is known of it.
 
     Attributes:
-        input: Its input, as JSON.
-        output: Its output, as JSON.
+        input: Its input, as JSON; a text as a string, and null for an archive.
+        input_format: What it is; `json` too when there is none.
+        output: Its output; likewise.
+        output_format: What it is.
         logs: Its logs as text; bytes that are no UTF-8 are shown as U+FFFD.
         metrics: The last value of each metric.
         options: Its options, as the platform gets them.
@@ -47,7 +51,9 @@ class Detail(Row, kw_only=True):
     """
 
     input: msgspec.Raw | None
+    input_format: Form
     output: msgspec.Raw | None
+    output_format: Form
     logs: str
     metrics: dict[str, Any]
     options: dict[str, str]
@@ -97,6 +103,8 @@ def print_artefact(run_id: str, kind: Artefact) -> int:
         if kind == "logs":  # A solver that printed nothing has logs, and they are empty.
             return 0
         raise RunNotFound(f"Run {entry.run_id} has no {kind}.")
+    if run.form(kind) in ARCHIVES and sys.stdout.isatty():
+        raise FileUnusable(f"The {kind} of run {entry.run_id} is an archive, a .tar.gz: send it to a file.")
     left = source.size
     with source.open() as file:
         while left and (chunk := file.read(min(left, 1 << 20))):
@@ -117,12 +125,15 @@ def _read(runs: Spool, run_id: str) -> tuple[Entry, RunRecord]:
 
 
 def _detail(runs: Spool, entry: Entry, run: RunRecord) -> Detail:
-    data = {kind: source.read() if (source := runs.artefact(run, kind)) else None for kind in _ARTEFACTS}
+    sources = {kind: runs.artefact(run, kind) for kind in _ARTEFACTS if run.form(kind) not in ARCHIVES}
+    data = {kind: source.read() for kind, source in sources.items() if source is not None}
     return Detail(
         **msgspec.structs.asdict(row(entry, run)),
-        input=_raw(data["input"]),
-        output=_raw(data["output"]),
-        logs=(data["logs"] or b"").decode("utf-8", "replace"),
+        input=_embedded(data.get("input"), run.form("input")),
+        input_format=run.form("input"),
+        output=_embedded(data.get("output"), run.form("output")),
+        output_format=run.form("output"),
+        logs=data.get("logs", b"").decode("utf-8", "replace"),
         metrics={metric.name: metric.value for metric in run.metrics},
         options=run.start.options,
         description=run.start.description or None,
@@ -135,8 +146,10 @@ def _detail(runs: Spool, entry: Entry, run: RunRecord) -> Detail:
     )
 
 
-def _raw(data: bytes | None) -> msgspec.Raw | None:
-    return None if data is None else msgspec.Raw(data)
+def _embedded(data: bytes | None, form: Form) -> msgspec.Raw | None:
+    if data is None:
+        return None
+    return msgspec.Raw(data if form == "json" else msgspec.json.encode(data.decode("utf-8", "replace")))
 
 
 def _notes(run: RunRecord) -> list[str]:
@@ -197,7 +210,8 @@ def _payload(runs: Spool, run: RunRecord, kind: Artefact, run_id: str) -> list[s
     except RunCorrupt as error:
         return ["", f"{title}: {line(str(error))}"]
     more = [] if whole else [f"  … {size(source.size)} in all; {command}"]
-    return ["", f"{title}:", *(f"  {text}" for text in lines), *more]
+    form = "" if run.form(kind) == "json" else f" ({run.form(kind)})"
+    return ["", f"{title}{form}:", *(f"  {text}" for text in lines), *more]
 
 
 def _log_tail(runs: Spool, run: RunRecord) -> list[str]:

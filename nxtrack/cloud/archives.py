@@ -72,7 +72,7 @@ def pack(folder: str | os.PathLike[str], to: BinaryIO, *, limit: int) -> None:
                 try:
                     archive.addfile(entry, file)
                 except tarfile.ReadError as error:
-                    raise ArchiveRefused(f"{path} became shorter while it was packed: nothing was sent.") from error
+                    raise ArchiveRefused(f"{path} became shorter while it was packed: nothing was packed.") from error
 
 
 def _below(root: Path) -> Iterator[Path]:
@@ -85,11 +85,11 @@ def _below(root: Path) -> Iterator[Path]:
             if path.is_symlink():
                 real = Path(os.path.realpath(path))
                 if not (real.is_relative_to(root) and real.is_file()):
-                    raise ArchiveRefused(f"{path} is a link that leads to no file of the folder: nothing was sent.")
+                    raise ArchiveRefused(f"{path} is a link that leads to no file of the folder: nothing was packed.")
             elif path.is_dir():
                 inner.append(path)
             elif not path.is_file():
-                raise ArchiveRefused(f"{path} is neither a file nor a folder: nothing was sent.")
+                raise ArchiveRefused(f"{path} is neither a file nor a folder: nothing was packed.")
             yield path
         folders += reversed(inner)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
 from nxtrack.cloud.markers import marked
-from nxtrack.cloud.messages import ContentFormat, ExternalResult, NewRun, RunConfiguration, RunFormat
+from nxtrack.cloud.messages import ContentFormat, ExternalResult, Form, NewRun, RunConfiguration, RunFormat
 from nxtrack.cloud.retries import MAX_BACKOFF, TRANSFER, UNDONE
 from nxtrack.delivery.pacing import Aborted
 from nxtrack.errors import AnswerLost, CloudError, NotReached, RateLimited, Redirected, Refused
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 UPLOAD_FRESH_SECONDS = 600.0
 """An upload is used again after a crash for so long; its URL is valid for 15 minutes ("Track runs", step 1)."""
+
+_MEDIA_TYPES: Final[dict[Form, str]] = {
+    "json": "application/json",
+    "text": "text/plain; charset=utf-8",
+    "csv-archive": "application/gzip",
+    "multi-file": "application/gzip",
+}
 
 NO_INPUT = Source(data=b"{}")
 """What stands for the input of a run that had none: the platform wants one ("Track runs", step 5)."""
@@ -95,7 +102,7 @@ class Delivery:
             return []
         uploads: list[Callable[[], None]] = []
         moment = owner.moment()
-        for kind in ("input", "output", "logs"):
+        for kind in get_args(Artefact):
             known = run.uploads.get(kind)
             if known and known.place == self.line.place and known.moment.age(moment) < UPLOAD_FRESH_SECONDS:
                 continue
@@ -121,21 +128,28 @@ class Delivery:
     def message(self) -> NewRun:
         """Returns the body of the POST ("Track runs", step 5)."""
         run = self.claimed.run
-        start, end, uploads = run.start, run.end, run.uploads
+        start, end = run.start, run.end
+        ids = {kind: upload.upload_id for kind, upload in run.uploads.items()}
         assert end is not None
         return NewRun(
-            upload_id=uploads["input"].upload_id,
+            upload_id=ids["input"],
             name=start.name or start.source or None,
             description=marked(start.description, start.id),
             options=start.options or None,
-            configuration=RunConfiguration(format=RunFormat(output=ContentFormat())),
+            configuration=RunConfiguration(
+                format=RunFormat(
+                    input=ContentFormat(type=run.form("input")), output=ContentFormat(type=run.form("output"))
+                )
+            ),
             batch_experiment_id=start.batch_experiment_id,
             result=ExternalResult(
                 status=end.status,
-                output_upload_id=uploads["output"].upload_id if "output" in uploads else None,
-                error_upload_id=uploads["logs"].upload_id if "logs" in uploads else None,
+                output_upload_id=ids.get("output"),
+                error_upload_id=ids.get("logs"),
                 error_message=end.error if end.status == "failed" else None,
                 execution_duration=end.duration_ms,
+                metrics_upload_id=ids.get("metrics"),
+                assets_upload_id=ids.get("assets"),
             ),
         )
 
@@ -158,11 +172,13 @@ class Delivery:
             self.claimed.checkpoint(Absent(), durable=line.durable)
 
     def _upload(self, kind: Artefact, source: Source) -> None:
+        media_type = _MEDIA_TYPES[self.claimed.run.form(kind)]
+
         def once() -> Uploaded:
             application = self.line.application
             where = application.upload_url()
             with source.open() as file:
-                application.client.put(where.upload_url, file, source.size)
+                application.client.put(where.upload_url, file, source.size, content_type=media_type)
             return Uploaded(artefact=kind, upload_id=where.upload_id, place=self.line.place, moment=owner.moment())
 
         # An upload may be repeated at will: it has no effect before the run is posted with its id.

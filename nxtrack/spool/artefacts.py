@@ -1,11 +1,11 @@
-"""Owns the bytes of a run as they will be uploaded: its input, output and logs, checked before they are used."""
+"""Owns the bytes of a run as they will be uploaded: its input, output, logs and the rest, checked before their use."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 from zlib import crc32
 
 import msgspec
@@ -15,6 +15,7 @@ from nxtrack.spool import captures, logfile, system
 from nxtrack.spool.layout import NO_FILE, open_file, reason
 from nxtrack.spool.logtext import LogText, Part, readable
 from nxtrack.spool.pieces import Pieces
+from nxtrack.spool.records import GREW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,13 @@ def artefact(paths: Layout, run: RunRecord, kind: Artefact) -> Source | None:
     """
     if kind == "logs":
         return _log(paths, run)
+    if kind == "metrics" or kind == "assets":  # noqa: PLR1714  (so that type checkers see it)
+        return _beside_output(run, kind)
     record = run.input if kind == "input" else run.output
+    if record is not None and record.growing:
+        return _so_far(paths, run.start.id, record)
+    if record is not None and record.file is not None and not record.size:
+        record = None
     if record is not None:
         return _payload(paths, run.start.id, record)
     return _from_pieces(run) if kind == "output" else None
@@ -128,27 +135,59 @@ def _chunks(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:
         yield chunk
 
 
+def _so_far(paths: Layout, run_id: str, record: Payload) -> Source | None:
+    """Returns what there is of a payload while it is written."""
+    path = paths.payload(_own(run_id, record))
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return None
+    return Source(path=path, size=size) if size else None
+
+
+def _own(run_id: str, record: Payload) -> str:
+    assert record.file is not None
+    if os.path.basename(record.file) != record.file or not record.file.startswith(run_id):  # noqa: PTH119
+        raise RunCorrupt(f"Run {run_id} is damaged: it names a payload that is not its own.")
+    return record.file
+
+
 def _payload(paths: Layout, run_id: str, record: Payload) -> Source:
     if record.file is None:
         if isinstance(record.data, msgspec.UnsetType):
             raise RunCorrupt(f"Run {run_id} is damaged: a payload is missing.")
         return Source(data=bytes(record.data))
-    if os.path.basename(record.file) != record.file or not record.file.startswith(run_id):  # noqa: PTH119
-        raise RunCorrupt(f"Run {run_id} is damaged: it names a payload that is not its own.")
-    source = Source(path=paths.payload(record.file), size=record.size)
+    name = _own(run_id, record)
+    source = Source(path=paths.payload(name), size=record.size)
     seen = checksum = 0
     with source.open() as file:
-        for chunk in _chunks(file):
+        # What grew while its run did may have grown on: a program may outlive its run.
+        for chunk in _chunks(file, record.size if name.endswith(GREW) else None):
             seen, checksum = seen + len(chunk), crc32(chunk, checksum)
     if (seen, checksum) != (record.size, record.crc):
         raise RunCorrupt(f"Run {run_id} is damaged: {record.file} does not match its checksum.")
     return source
 
 
+def _beside_output(run: RunRecord, kind: Literal["metrics", "assets"]) -> Source | None:
+    """Returns metrics or assets as they are uploaded by themselves: for an output that can hold none (SDK 1.13)."""
+    if run.form("output") == "json":
+        return None
+    pieces = _pieces(run).joined(None)
+    if kind not in pieces:
+        return None
+    return Source(data=msgspec.json.encode(pieces[kind] if kind == "metrics" else {kind: pieces[kind]}))
+
+
 def _from_pieces(run: RunRecord) -> Source | None:
     """Puts together what a run that never returned had logged: its last metrics, their series, and its assets."""
+    pieces = _pieces(run)
+    return Source(data=msgspec.json.encode(pieces.joined(None))) if pieces else None
+
+
+def _pieces(run: RunRecord) -> Pieces:
     pieces = Pieces()
     for metric in run.metrics:
         pieces.add_metric(metric.name, metric.value, metric.step)
     pieces.assets += run.assets
-    return Source(data=msgspec.json.encode(pieces.joined(None))) if pieces else None
+    return pieces

@@ -112,7 +112,8 @@ def _speakable(value: Any) -> Any:
     """Returns a record, or a part of one, with lone surrogates in its texts escaped."""
     match value:
         case str():
-            return value.encode("utf-8", "backslashreplace").decode()
+            # The text itself where it can be: what is a field's default is known by being the same object.
+            return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
         case tuple():
             return tuple(_speakable(part) for part in cast("tuple[object, ...]", value))
         case dict():

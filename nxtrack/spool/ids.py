@@ -11,7 +11,6 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LETTERS = _ALPHABET.encode() * 8
 """A letter for each value of a byte; each stands for as many values, so random bytes give random letters."""
 
-_SHIFTS = range(60, -1, -10)
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _PATTERN = re.compile(r"[0-6][0-9A-HJKMNP-TV-Z]{25}")  # up to the year 9774: a `datetime` cannot tell all that 7 could
 
@@ -22,8 +21,12 @@ def new_id() -> str:
     The random bits come from the system for every id, so a forked process never repeats its parent's.
     """
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
-    number = milliseconds << 20 | nanoseconds
-    return "".join([_PAIRS[number >> shift & 0x3FF] for shift in _SHIFTS]) + os.urandom(12).translate(_LETTERS).decode()
+    return (  # Written out, as a loop takes twice as long.
+        f"{_PAIRS[milliseconds >> 40]}{_PAIRS[milliseconds >> 30 & 1023]}{_PAIRS[milliseconds >> 20 & 1023]}"
+        f"{_PAIRS[milliseconds >> 10 & 1023]}{_PAIRS[milliseconds & 1023]}"
+        f"{_PAIRS[nanoseconds >> 10]}{_PAIRS[nanoseconds & 1023]}"
+        f"{os.urandom(12).translate(_LETTERS).decode()}"
+    )
 
 
 def is_id(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Owns where things stand in a spool's folder, and the checks that it is ours.
 
 <spool>/runs/<id>.<state>        a run: one append-only file of frames; its name carries its state
-<spool>/payloads/<id>.<what>     sidecars of a run: large payloads, and its log
+<spool>/payloads/<id>.<what>     sidecars of a run: large payloads, what grows while it runs, and its log
 <spool>/quarantine/              what was damaged, as it was found
 <spool>/captures/<name>          what running processes write to their descriptors; see `captures`
 <spool>/lost                     how many runs could not be recorded

@@ -58,9 +58,11 @@ class LogFile:
         "_beyond",
         "_descriptor",
         "_freed",
+        "_lent",
         "_most",
         "_own",
-        "_path",
+        "_paths",
+        "_run_id",
         "_seen",
         "_size",
         "capture",
@@ -79,12 +81,17 @@ class LogFile:
         """
         self.cut = ""
         self.capture = capture
-        self._path = paths.log(run_id)
+        self._paths = paths
+        self._run_id = run_id
         self._most = most
         self._descriptor = -1 if capture is None else capture.descriptor
         self._size = self._freed = self._seen = self._beyond = 0
-        self.is_full = False
+        self.is_full = self._lent = False
         self._own: deque[tuple[int, int]] = deque()
+
+    @property
+    def _path(self) -> str:
+        return self._paths.log(self._run_id)
 
     def append(self, data: bytes, *, beyond: bool = False) -> None:
         """Appends text; what is written survives the death of the process.
@@ -100,7 +107,7 @@ class LogFile:
             return
         try:
             if self._descriptor < 0:
-                self._descriptor = create(self._path)
+                self._descriptor = self._made()
             write_all(self._descriptor, data)
             if beyond:
                 self._beyond += len(data)
@@ -112,6 +119,35 @@ class LogFile:
         except OSError as error:
             self.cut = reason(error)
             raise
+        if self._most is not None and self._size > self._most:
+            self._give_back(self._most)
+
+    def _made(self) -> int:
+        try:
+            return create(self._path)
+        except FileExistsError:  # A Ctrl-C came right after it was made.
+            return os.open(self._path, system.READ_APPEND)
+
+    def lend(self) -> int:
+        """Returns a descriptor to append to the log with, which is the caller's to close.
+
+        Raises:
+            OSError: The log cannot be made.
+        """
+        if self._descriptor < 0:
+            self._descriptor = self._made()
+        self._lent = True
+        return os.dup(self._descriptor)
+
+    def measure(self) -> None:
+        """Looks how much others have written to what was lent to them."""
+        if self._lent and self._descriptor >= 0:
+            with suppress(OSError):
+                self._size = os.fstat(self._descriptor).st_size
+
+    def bound(self) -> None:
+        """Gives back to the disk what others wrote beyond the bound."""
+        self.measure()
         if self._most is not None and self._size > self._most:
             self._give_back(self._most)
 
@@ -153,6 +189,7 @@ class LogFile:
 
     def logged(self) -> Logged | None:
         """Returns what the log holds, read again: others, and signal handlers, may have written in any order."""
+        self.measure()
         if self._descriptor < 0 or not self._size:
             return None
         with suppress(OSError):  # A log without a checksum is better than none.
@@ -162,6 +199,7 @@ class LogFile:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known to have been written to it."""
+        self.measure()
         return not self._size
 
     def why_cut(self) -> str:
@@ -176,6 +214,7 @@ class LogFile:
         Raises:
             OSError: It cannot be read.
         """
+        self.measure()
         if self._descriptor < 0 or not self._size:
             return b""
         return ends(self._descriptor, most, self._most, self._beyond)

@@ -32,7 +32,7 @@ from nxtrack.spool.records import (
 )
 
 if TYPE_CHECKING:
-    from nxtrack.spool.records import AnyRecord
+    from nxtrack.spool.records import AnyRecord, Form
 
 
 @dataclass(slots=True)
@@ -73,6 +73,13 @@ class RunRecord:
     def add(self, record: AnyRecord) -> None:
         """Takes in one more record; of records that set the same thing the last one counts."""
         raise TypeError(f"no rule for {type(record).__name__}")
+
+    def form(self, kind: Artefact) -> Form:
+        """Returns the format of the input or output; of one that is still written, the one that is wished."""
+        record = self.input if kind == "input" else self.output if kind == "output" else None
+        if record is None or (record.file is not None and not record.size and not record.growing):
+            return "json"  # It has none; or what it logged stands for its output.
+        return (record.wished or "text") if record.growing else record.form
 
     @add.register
     def _(self, record: Start) -> None:

@@ -8,13 +8,19 @@ A run's file holds, in this order: `start`, `input`, then `update`, `metric` and
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 FORMAT_VERSION = 1
 Status = Literal["succeeded", "failed"]
-Artefact = Literal["input", "output", "logs"]
+Artefact = Literal["input", "output", "logs", "metrics", "assets"]
+Form = Literal["json", "text", "csv-archive", "multi-file"]
+"""What an input or output is, in the platform's words; the last two are a folder as a `.tar.gz`."""
+
+ARCHIVES: Final[frozenset[str]] = frozenset({"csv-archive", "multi-file"})
+GREW = (".input", ".output")
+"""What the names of sidecars end with that were written piece by piece."""
 
 
 class Record(msgspec.Struct, omit_defaults=True, kw_only=True, tag_field="t"):
@@ -113,11 +119,17 @@ class Update(Record, tag="update"):
 class Payload(Record):
     """Bytes that will be uploaded as they are: inline JSON, or a sidecar file named with its size and CRC-32.
 
+    The sidecar of a program's stream grows while the program runs: its record comes first without a size, and again
+    at the run's end, by the process itself or by recovery. What stands in the file behind its size was written later.
+
     Attributes:
         data: The bytes themselves, when they are few.
         file: Name of the sidecar, when they are many.
-        size: Bytes in the sidecar.
+        size: Bytes in the sidecar; with 0 there is no payload.
         crc: CRC-32 of the sidecar's bytes.
+        form: Their format.
+        growing: The sidecar is being written; what it is will be found out.
+        wished: The format that was asked for, until it is.
         notes: What was altered or left out when the value was encoded.
     """
 
@@ -125,6 +137,9 @@ class Payload(Record):
     file: str | None = None
     size: int = 0
     crc: int = 0
+    form: Form = "json"
+    growing: bool = False
+    wished: Form | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from nxtrack.errors import RunCorrupt, RunNewer, SpoolError, SpoolUnavailable
-from nxtrack.spool import artefacts, captures, claims, frames, layout, owner, reader, solved, system
+from nxtrack.spool import artefacts, captures, claims, frames, growing, layout, owner, reader, solved, system
 from nxtrack.spool.layout import STATES
 from nxtrack.spool.logfile import write_all
 from nxtrack.spool.store import DIED, LOCK_FILE
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from nxtrack.spool.reader import RunRecord
-    from nxtrack.spool.records import End, Logged, Owner
+    from nxtrack.spool.records import AnyRecord, Input, Output, Owner
     from nxtrack.spool.store import Spool
 
 NEWBORN_SECONDS = 60
@@ -177,14 +179,25 @@ def _endings(spool: Spool, run: RunRecord, descriptor: int) -> tuple[bytes, byte
 
     Once with what its solver said, and once without.
     """
+    payloads = [_settled(spool, record) for record in (run.input, run.output) if record is not None and record.growing]
     end = spool.obituary(run, descriptor)
     captures.adopt(spool.paths, run.start)
     logged = artefacts.logged(spool.paths, run.start)
-    last: list[Logged | End] = [end] if logged is None else [logged, end]
+    last: list[AnyRecord] = [*([] if logged is None else [logged]), *payloads, end]
     said = [] if logged is None else solved.found(spool.paths, run, died=end.error == DIED)
     least, _ = frames.encode(last, run.checksum)
     whole, _ = frames.encode([*said, *last], run.checksum)
     return whole, least
+
+
+def _settled(spool: Spool, record: Input | Output) -> Input | Output:
+    """Returns the record of what was still being written when the process died."""
+    try:
+        return spool.room.insist(lambda: growing.settle(spool.paths, record))
+    except OSError as error:
+        if error.errno not in layout.NO_FILE:
+            raise
+        return msgspec.structs.replace(record, growing=False, size=0, notes=("What there was of it is gone.",))
 
 
 def _write_copy(path: str, content: bytes) -> None:

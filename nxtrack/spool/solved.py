@@ -29,7 +29,7 @@ def found(paths: Layout, run: RunRecord, *, died: bool) -> list[Metric | Asset]:
         run: The run.
         died: Its process died, rather than that it could not write how the run ended.
     """
-    if run.start.unread or run.output is not None:
+    if run.start.unread or (run.output is not None and not run.output.growing):
         return []
     reading = _read(paths, run)
     if reading is None:

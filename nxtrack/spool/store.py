@@ -134,7 +134,8 @@ class Spool:
             SpoolRefused: The spool is somebody else's, or others may write to it.
             SpoolUnavailable: It cannot be written; nothing of the run is left behind.
         """
-        self.prepared()
+        if not self._prepared:
+            self.prepare()
         if max_spool is not None:
             self.room.admit(max_spool)
         if patterns:

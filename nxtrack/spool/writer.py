@@ -16,6 +16,7 @@ from nxtrack.spool import frames, layout, masks, system
 from nxtrack.spool.layout import reason
 from nxtrack.spool.logfile import LogFile, write_all
 from nxtrack.spool.reader import read_all
+from nxtrack.spool.records import Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from nxtrack.settings import Durability
     from nxtrack.spool.captures import Capture
     from nxtrack.spool.layout import Layout
-    from nxtrack.spool.records import AnyRecord, Input, Output, Status
+    from nxtrack.spool.records import AnyRecord, Form, Output, Status
 
 INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
@@ -81,6 +82,7 @@ class RunWriter:
         "_lock",
         "_log",
         "_numbers",
+        "_path",
         "_paths",
         "_sidecars",
         "_told",
@@ -130,20 +132,18 @@ class RunWriter:
         self._sidecars: list[str] = []
         self._numbers = count()
         self.locked = False
-        self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
-        with suppress(OSError):  # A file system without locks, say: recovery goes by the process id then.
+        self._path = paths.run(run_id, "active")
+        self._descriptor = os.open(self._path, system.CREATE, 0o600)
+        try:  # noqa: SIM105  (a context manager would cost as much as the lock)
             self.locked = system.try_lock(self._descriptor)
-        if self._is_gone():
+        except OSError:  # A file system without locks, say: recovery goes by the process id then.
+            pass
+        if not os.fstat(self._descriptor).st_nlink:
             # A recovery whose clock had jumped took the file for old and empty, before the lock was taken.
             os.close(self._descriptor)
-            self._descriptor = os.open(paths.run(run_id, "active"), system.CREATE, 0o600)
+            self._descriptor = os.open(self._path, system.CREATE, 0o600)
             self.locked = system.try_lock(self._descriptor)
         _live[id(self)] = self
-
-    def _is_gone(self) -> bool:
-        with suppress(OSError):
-            return not os.fstat(self._descriptor).st_nlink
-        return False
 
     def append(self, *records: AnyRecord) -> None:
         """Writes frames, with one `write()`. After the run's end, nothing.
@@ -189,6 +189,58 @@ class RunWriter:
             self._write_sidecar(name, data)
         return kind(file=name, size=len(data), crc=crc32(data), notes=notes)
 
+    def sidecar(self, kind: type[Input | Output], wished: Form | None = None) -> tuple[Input | Output, int]:
+        """Makes a file for a payload that is written piece by piece.
+
+        Args:
+            kind: Which payload.
+            wished: The format that was asked for; None to find out.
+
+        Returns:
+            Its record, which `settle` makes final and `append` writes, and a descriptor that is the caller's to close.
+            Appended before, the record leads recovery to what there is of the payload should this process die.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        name = f"{self.run_id}.{next(self._numbers)}.{'input' if kind is Input else 'output'}"
+        descriptor = layout.create(self._paths.payload(name))
+        self._sidecars.append(name)
+        return kind(file=name, growing=True, wished=wished), descriptor
+
+    def settle(self, record: Input | Output, *, inner: str = "") -> Input | Output:
+        """Returns the final record of a sidecar that is whole; see `growing.settle`.
+
+        Raises:
+            OSError: It cannot be read, or what it has to become cannot be written.
+        """
+        from nxtrack.spool import growing  # noqa: PLC0415  (most runs have no such payload, and need no archives)
+
+        final = growing.settle(self._paths, record, inner=inner)
+        if final.file not in {None, *self._sidecars}:
+            self._sidecars.append(str(final.file))
+        if final.file != record.file or not final.size:
+            self.drop(record)
+        self._written += final.size
+        return final
+
+    def drop(self, record: Input | Output) -> None:
+        """Removes a sidecar that is of no use any more; who appends to it still does so to nowhere."""
+        name = str(record.file)
+        if name in self._sidecars:
+            self._sidecars.remove(name)
+            with suppress(OSError):  # It leaves with its run, then.
+                os.unlink(self._paths.payload(name))  # noqa: PTH108
+
+    def log_descriptor(self) -> int:
+        """Returns a descriptor to append to the run's log with, which is the caller's to close.
+
+        Raises:
+            OSError: The log cannot be made.
+        """
+        with self._lock:
+            return self._log.lend()
+
     def log(self, data: bytes, *, beyond: bool = False) -> None:
         """Appends to the run's log; what is written survives the death of the process. After the run's end, nothing.
 
@@ -202,6 +254,11 @@ class RunWriter:
         with self._lock:
             if self._descriptor >= 0 and data:
                 self._log.append(data, beyond=beyond)
+
+    def bound_log(self) -> None:
+        """Keeps a log within its bound of which a descriptor was lent."""
+        with self._lock:
+            self._log.bound()
 
     def foreign_log(self) -> bytes:
         """Returns what others wrote to the run's log, by the process's descriptors, since this was last asked.
@@ -269,7 +326,7 @@ class RunWriter:
                 if durable:
                     self._sync()
                 descriptor, self._descriptor = self._descriptor, -1
-                system.rename_closing(descriptor, paths.run(self.run_id, "active"), paths.run(self.run_id, "ready"))
+                system.rename_closing(descriptor, self._path, paths.run(self.run_id, "ready"))
                 if durable:
                     system.sync_folder(paths.runs)
             except FileNotFoundError as error:
@@ -282,7 +339,7 @@ class RunWriter:
     def discard(self) -> None:
         """Removes what there is of a run that could not be begun."""
         self.close()
-        for path in (self._paths.run(self.run_id, "active"), *map(self._paths.payload, self._sidecars)):
+        for path in (self._path, *map(self._paths.payload, self._sidecars)):
             with suppress(OSError):  # Nothing can be done about it, and recovery copes with an empty run.
                 os.unlink(path)  # noqa: PTH108
 

@@ -22,17 +22,21 @@ class Binder:
     and parameters that are options, are left out.
     """
 
-    def __init__(self, function: Callable[..., Any], input_name: str | None, options: Sequence[str]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], input_name: str | None, options: Sequence[str], *, aside: str | None = None
+    ) -> None:
         """Looks at the function's signature once.
 
         Args:
             function: What is tracked, without the instance it may be bound to later.
             input_name: The parameter that is the input, or None.
             options: The parameters that are options.
+            aside: A parameter that is neither, as it only says where the output goes.
 
         Raises:
             TypeError: A name is none of the function's parameters, or is named twice.
         """
+        self._aside = () if aside is None else (aside,)
         if input_name is not None and input_name in options:
             raise TypeError(f"{input_name!r} is named both as input and as option")
         self._input_name = input_name
@@ -42,11 +46,11 @@ class Binder:
         except (TypeError, ValueError):
             signature = None
         if signature is None:
-            if input_name is not None or options:
+            if input_name is not None or options or aside is not None:
                 raise TypeError(f"cannot find the parameters of {function!r}, so none can be named as input or option")
         else:
             named = [name for name, found in signature.parameters.items() if found.kind not in _VARIADIC]
-            for name in (*(() if input_name is None else (input_name,)), *options):
+            for name in (*(() if input_name is None else (input_name,)), *options, *self._aside):
                 if name not in named:
                     raise TypeError(
                         f"{name!r} is no parameter of {_name(function)}; it has {', '.join(named) or 'none'}"
@@ -69,17 +73,15 @@ class Binder:
         if self._single[bound] and len(args) == 1 and not kwargs:
             return args[0], {}  # The common call costs no binding.
         signature = self._signatures[bound]
-        try:
-            if signature is None:
-                raise TypeError  # noqa: TRY301  (as when the arguments do not fit: all that is known is what was given)
-            call = signature.bind(*args, **kwargs)
-        except TypeError:
+        arguments = self._arguments(args, kwargs, bound=bound)
+        if arguments is None or signature is None:
             return {"args": list(args), "kwargs": dict(kwargs)}, {}
-        call.apply_defaults()
-        arguments = call.arguments
         if not bound and self._receiver is not None:
             arguments.pop(self._receiver, None)
         options = {name: arguments.pop(name) for name in self._options if name in arguments}
+        for name in self._aside:
+            if name != self._input_name:
+                arguments.pop(name, None)
         if self._input_name is not None:
             return arguments.get(self._input_name), options
         return _input_of(signature, arguments), options
@@ -101,8 +103,27 @@ class Binder:
             signature, value, options, function=function, input_name=self._input_name, option_names=self._options
         )
 
+    def values(
+        self, names: Sequence[str | None], args: tuple[Any, ...], kwargs: Mapping[str, Any], *, bound: bool
+    ) -> tuple[Any, ...]:
+        """Returns the arguments of a call for some parameters; None where there is none."""
+        arguments = self._arguments(args, kwargs, bound=bound) or {}
+        return tuple(None if name is None else arguments.get(name) for name in names)
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, bound: bool) -> dict[str, Any] | None:
+        """Returns the arguments of a call by name, defaults included; None when they do not fit."""
+        signature = self._signatures[bound]
+        try:
+            if signature is None:
+                return None
+            call = signature.bind(*args, **kwargs)
+        except TypeError:
+            return None
+        call.apply_defaults()
+        return call.arguments
+
     def _only_parameter(self, signature: inspect.Signature | None) -> bool:
-        if signature is None or self._options:
+        if signature is None or self._options or self._aside:
             return False
         kinds = [parameter.kind for name, parameter in signature.parameters.items() if name != self._receiver]
         return len(kinds) == len(signature.parameters) and kinds in (

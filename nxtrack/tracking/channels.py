@@ -29,7 +29,7 @@ _LEAST_FREE_BYTES = 64 << 20
 """Room on the disk below which descriptors are given back: what C code writes to a full disk is lost for the user."""
 
 _LOOK_SECONDS = 0.5
-_crowded = threading.Event()
+_crowded = False
 _running: dict[int, RunState] = {}
 _free = [0.0, 0.0]
 """From when to when there is known to be room."""
@@ -48,7 +48,7 @@ class Channel:
         writer: The run's file, once it has begun.
     """
 
-    __slots__ = ("_run", "_streams", "capture", "errors", "foreign", "insisted", "notes", "shared", "writer")
+    __slots__ = ("_err", "_out", "_run", "capture", "errors", "foreign", "insisted", "notes", "shared", "writer")
 
     def __init__(
         self, run: RunState, chosen: tuple[Stream, ...], capture: Capture, errors: Capture | None, *, insisted: bool
@@ -62,19 +62,13 @@ class Channel:
         self.foreign = False
         self.writer: RunWriter | None = None
         self._run: RunState | None = run
-        self._streams = tuple(DESCRIPTORS[name] for name in chosen)
+        self._out, self._err = "stdout" in chosen, "stderr" in chosen
 
-    def target(self, descriptor: int) -> int | None:
-        """Returns the file that a descriptor leads to while the run is current, or None where it led before."""
-        if descriptor not in self._streams:
-            return None
-        return self.errors.shared if descriptor == _STDERR and self.errors is not None else self.capture.shared
-
-    def place(self, descriptor: int) -> tuple[int, int] | None:
-        """Returns what tells the file that a descriptor leads to from others, or None where it led before."""
-        if descriptor not in self._streams:
-            return None
-        return self.errors.place if descriptor == _STDERR and self.errors is not None else self.capture.place
+    def capture_of(self, descriptor: int) -> Capture | None:
+        """Returns what a descriptor leads to while the run is current, or None where it leads where it led before."""
+        if descriptor == _STDERR:
+            return (self.errors or self.capture) if self._err else None
+        return self.capture if self._out else None
 
     def is_around(self, run: RunState | None) -> bool:
         """Says whether a run is this one, or began in it."""
@@ -104,7 +98,7 @@ def open_channel(spool: Spool, run: RunState, chosen: tuple[Stream, ...], *, ins
         chosen: The streams that are to be captured.
         insisted: Whether the user asked for it; otherwise it is not done where it might go wrong.
     """
-    if not insisted and (_crowded.is_set() or threading.current_thread() is not threading.main_thread()):
+    if not insisted and (_crowded or threading.current_thread() is not threading.main_thread()):
         return None
     try:
         if reason := stdio.why_not() or _disk_is_short(spool):
@@ -131,11 +125,17 @@ def open_channel(spool: Spool, run: RunState, chosen: tuple[Stream, ...], *, ins
 
 def _lead_apart(chosen: tuple[Stream, ...]) -> bool | None:
     """Says whether the chosen descriptors lead to different places; None when one of them leads nowhere."""
+    apart = None
+    first: tuple[int, int] | None = None
     try:
-        found = [os.fstat(DESCRIPTORS[name]) for name in chosen]
+        for name in chosen:
+            found = os.fstat(DESCRIPTORS[name])
+            place = found.st_dev, found.st_ino
+            apart = first is not None and place != first
+            first = place
     except OSError:
         return None
-    return len({(place.st_dev, place.st_ino) for place in found}) > 1 if found else None
+    return apart
 
 
 def _disk_is_short(spool: Spool) -> str:
@@ -171,6 +171,8 @@ def pauses(run: RunState) -> None:
 
 def has_company(run: RunState) -> bool:
     """Says whether code of another run goes on meanwhile, and not as this one is, or began, in it."""
+    if len(_running) == 1 and id(run) in _running:
+        return False  # Nearly always, so it is asked first.
     around: RunState | None = run
     number = 0
     while around is not None:
@@ -181,10 +183,12 @@ def has_company(run: RunState) -> bool:
 
 def crowd() -> None:
     """Tells that runs of this process were seen side by side: from now on none is captured without being asked."""
-    _crowded.set()
+    global _crowded  # noqa: PLW0603
+    _crowded = True
 
 
 def forget() -> None:
     """Lets a forked child start alone."""
+    global _crowded  # noqa: PLW0603
     _running.clear()
-    _crowded.clear()
+    _crowded = False

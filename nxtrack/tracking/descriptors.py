@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nxtrack.spool import system
 from nxtrack.tracking import channels, ownstreams, stdio, streams
@@ -31,6 +31,7 @@ INTERVAL_SECONDS = 0.05
 
 _IN_PART = "What is written past Python's streams is in the log only in part: {why}."
 _IDLE_SECONDS = 1.0
+_CHUNK = 1 << 16
 _LOOK_SECONDS = 0.5
 _lock = threading.RLock()
 _channels: list[Channel] = []
@@ -39,10 +40,12 @@ _led: dict[int, tuple[int, int]] = {}
 _lingering: list[tuple[Capture, int]] = []
 _tail: _Tail | None = None
 _looked = 0.0
+_recent = b""
+"""The last text that came by the descriptors, since Python last printed something."""
 
 
 @absorbed
-def enter(channel: Channel) -> None:
+def capture_descriptors(channel: Channel) -> None:
     """Leads the descriptors to a run's log, as its code is about to go on."""
     with _lock:
         if not channel.insisted and channel.has_company():
@@ -70,7 +73,7 @@ def enter(channel: Channel) -> None:
 
 
 @absorbed
-def leave(channel: Channel) -> None:
+def restore_descriptors(channel: Channel) -> None:
     """Leads the descriptors back, as a run's code has ended or gives control away; shows what is not shown yet."""
     if channel not in _channels and not _saved:
         return
@@ -83,13 +86,12 @@ def leave(channel: Channel) -> None:
         _close()
 
 
-@absorbed
 def announce(run: RunState) -> None:
     """Tells that a run begins: descriptors belong to the process, so runs side by side cannot be told apart by them."""
     if channels.has_company(run):
         channels.crowd()
     with _lock:
-        for channel in _channels.copy():
+        for channel in _channels.copy() if _channels else ():
             if not channel.is_around(run):
                 channel.shared = True
                 if not channel.insisted:
@@ -99,11 +101,11 @@ def announce(run: RunState) -> None:
 def _give_up(channel: Channel, why: str) -> None:
     """Gives a run's descriptors back before it has ended."""
     channel.notes.append(_IN_PART.format(why=why))
-    leave(channel)
+    restore_descriptors(channel)
 
 
 @absorbed
-def finish(spool: Spool, channel: Channel) -> None:
+def let_go_of_captures(spool: Spool, channel: Channel) -> None:
     """Keeps a run's files for the next one, or lets them go; what children still write to them is shown."""
     channel.forget_run()
     writer, children = channel.writer, _has_children()
@@ -137,10 +139,14 @@ def _has_children() -> bool:
     return True
 
 
-def catch_up() -> None:
-    """Shows what was written before what Python is about to print."""
-    if _channels:
-        _catch_up()
+def before_print(stream: Any) -> bool:
+    """Shows what was written before what Python is about to print; see `streams.heed_descriptors`."""
+    global _recent  # noqa: PLW0603
+    if not _channels:
+        return False
+    _catch_up()
+    _recent = b""
+    return stream is not None and not ownstreams.owns(stream)
 
 
 @absorbed
@@ -148,6 +154,12 @@ def _catch_up() -> None:
     with _lock:
         if _channels:
             _drain(_channels[-1])
+
+
+def came(text: bytes) -> bool:
+    """Says whether what Python has just printed came by a descriptor; see `streams.heed_descriptors`."""
+    _catch_up()
+    return text in _recent
 
 
 def _flush() -> None:
@@ -159,19 +171,19 @@ def _point() -> None:
     """Leads the descriptors where they belong now; whoever is interrupted here may call it once more."""
     top = _channels[-1] if _channels else None
     if top is not None and not _saved:
-        for descriptor in channels.DESCRIPTORS.values():
-            if top.target(descriptor) is not None:
+        for descriptor in (1, 2):
+            if top.capture_of(descriptor) is not None:
                 _saved[descriptor] = _duplicate(descriptor)
         ownstreams.take(_saved)
         stdio.by_line()
     for descriptor, saved in list(_saved.items()):
         if descriptor in _led and _place(descriptor) != _led[descriptor]:
             continue  # The program has led it elsewhere meanwhile, which is its own affair.
-        target = None if top is None else top.target(descriptor)
+        capture = None if top is None else top.capture_of(descriptor)
         _led.pop(descriptor, None)
-        os.dup2(saved if target is None else target, descriptor)
-        if top is not None and (place := top.place(descriptor)) is not None:
-            _led[descriptor] = place
+        os.dup2(saved if capture is None else capture.shared, descriptor)
+        if capture is not None:
+            _led[descriptor] = capture.place
 
 
 def _close() -> None:
@@ -194,7 +206,10 @@ def _place(descriptor: int) -> tuple[int, int]:
 
 def _duplicate(descriptor: int) -> int:
     """Returns another descriptor for the same, and never one of the first three, should one of them be closed."""
-    low: list[int] = []
+    copy = os.dup(descriptor)
+    if copy > 2:  # noqa: PLR2004
+        return copy
+    low = [copy]
     try:
         while (copy := os.dup(descriptor)) <= 2:  # noqa: PLR2004
             low.append(copy)
@@ -221,6 +236,8 @@ def _drain(channel: Channel) -> None:
 
 
 def _pass_on(channel: Channel, data: bytes, descriptor: int) -> None:
+    global _recent  # noqa: PLW0603
+    _recent = _recent[-_CHUNK:] + data
     ownstreams.flush()
     _show(descriptor, data)
     for other in _channels:
@@ -248,8 +265,10 @@ class _Tail:
     """A thread that shows what is written. Not one of `threading`'s, whose start waits for ever as the process ends."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._gone = threading.Event()
+        # Bare locks: a Ctrl-C amid what `threading.Event` does would leave it locked.
+        self._wait, self._gone = _thread.allocate_lock(), _thread.allocate_lock()
+        self._wait.acquire()
+        self._gone.acquire()
         with suppress(RuntimeError):  # The process ends, or takes no more threads: what is written is shown later.
             _thread.start_new_thread(self._watch, ())
 
@@ -257,7 +276,7 @@ class _Tail:
         global _tail  # noqa: PLW0603
         idle = 0.0
         try:
-            while idle < _IDLE_SECONDS and _tail is self and not self._stop.wait(INTERVAL_SECONDS):
+            while idle < _IDLE_SECONDS and _tail is self and not self._wait.acquire(timeout=INTERVAL_SECONDS):
                 with _lock:
                     idle += INTERVAL_SECONDS
                     if _channels or _lingering:
@@ -266,12 +285,13 @@ class _Tail:
         finally:
             if _tail is self:
                 _tail = None
-            self._gone.set()
+            self._gone.release()
 
     def end(self) -> bool:
         """Ends the thread; says whether it could be waited for."""
-        self._stop.set()
-        return self._gone.wait(INTERVAL_SECONDS)
+        if self._wait.locked():
+            self._wait.release()
+        return self._gone.acquire(timeout=INTERVAL_SECONDS)
 
 
 def _watch() -> None:
@@ -347,13 +367,13 @@ def _exit() -> None:
     """Shows what is not shown yet, and leads the descriptors back: a run may be open when the process ends."""
     with _lock:
         for channel in reversed(_channels.copy()):
-            leave(channel)
+            restore_descriptors(channel)
         if _lingering:
             _look()
 
 
 def prepare() -> None:
     """Has Python's streams and forks know of captured descriptors; for the first run of a process."""
-    streams.show_first(catch_up)
+    streams.heed_descriptors(before_print, came)
     atexit.register(_exit)
     system.at_fork(forget, before=_before_fork, in_parent=_after_fork)

@@ -7,6 +7,8 @@ import functools
 import logging
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from nxtrack.tracking import streams
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,7 +29,8 @@ def warn_once(kind: str, sentence: str) -> None:
     if kind in _told:
         return
     _told.add(kind)
-    with contextlib.suppress(Exception):  # A broken handler of the user's must not reach the solver through us.
+    # A broken handler of the user's must not reach the solver through us, nor what we say its run's log.
+    with contextlib.suppress(Exception), streams.unheard():
         logger.warning("%s", sentence)
 
 

@@ -13,6 +13,7 @@ import wrapt
 
 from nxtrack.tracking import calls, state
 from nxtrack.tracking.binding import Binder
+from nxtrack.tracking.files import of_plan
 from nxtrack.tracking.plan import Plan, make, option_names
 from nxtrack.tracking.recording import Recording
 
@@ -48,9 +49,18 @@ class Tracked:
         input_name = plan.arguments.get("input")
         if input_name is not None and not isinstance(input_name, str):
             raise TypeError("input of a decorator takes the name of a parameter")
-        self.binder = Binder(inner, input_name, option_names(plan.arguments.get("options")))
+        self._folders = tuple(self._parameter(name) for name in ("input_dir", "output_dir"))
+        self.binder = Binder(
+            inner, input_name or self._folders[0], option_names(plan.arguments.get("options")), aside=self._folders[1]
+        )
         self._source = source_of(inner)
         self._names = getattr(inner, "__name__", None), getattr(inner, "__qualname__", None)
+
+    def _parameter(self, argument: str) -> str | None:
+        name = self.plan.arguments.get(argument)
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"{argument} of a decorator takes the name of a parameter, which holds a path")
+        return name
 
     def call(self, function: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         """Calls the function inside a recording; a recursive call is part of the run that it is made in."""
@@ -69,7 +79,11 @@ class Tracked:
     def _recording(self, instance: Any, args: Any, kwargs: Any) -> Recording:
         bind = functools.partial(self.binder.bind, args, kwargs, bound=instance is not None)
         interleaved = self._run in _INTERLEAVED
-        return Recording(self.plan, self._source, bind, self, interleaved=interleaved)
+        if self._folders == (None, None):
+            return Recording(self.plan, self._source, bind, self, interleaved=interleaved)
+        paths = functools.partial(self.binder.values, self._folders, args, kwargs, bound=instance is not None)
+        files = of_plan(self.plan, paths)
+        return Recording(self.plan, self._source, bind, self, files=files, interleaved=interleaved)
 
 
 def source_of(function: Any) -> str:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from nxtrack.tracking import streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _TEXT: Any = io.TextIOWrapper
-_ATTRIBUTES = ("write", "isatty", "fileno")
+_ATTRIBUTES = frozenset({"write", "isatty", "fileno"})
 _SIZE_ASKERS = frozenset({"shutil", "tqdm", "rich", "click", "alive_progress", "progressbar", "enlighten"})
 """Packages that look how wide the terminal is."""
 _BUFFERERS = frozenset({"pyomo"})
@@ -30,41 +30,45 @@ _BUFFERERS = frozenset({"pyomo"})
 class _Own:
     """One of them. A Ctrl-C may come between any two steps: `release` mends whatever it finds."""
 
-    def __init__(self, stream: Any, raw: Any, descriptor: int, saved: int) -> None:
+    def __init__(self, stream: Any, raw: Any, descriptor: int) -> None:
         self.stream = stream
-        self._raw = raw
-        self._descriptor = descriptor
-        self._saved = saved
-        self._diverted = False
+        self.raw = raw
+        self.descriptor = descriptor
+        self.saved = descriptor
         self._write: Callable[[Any], Any] = stream.write
+        self._before: dict[str, Any] = {}
         name = "stdout" if descriptor == 1 else "stderr"
         self._set: dict[str, Callable[..., Any]] = {
             "write": partial(streams.through, name, self._divert_and_write),
-            "isatty": lambda: os.isatty(saved),
-            "fileno": partial(_fileno, saved, descriptor),
+            "isatty": lambda: os.isatty(self.saved),
+            "fileno": partial(_fileno, self, descriptor),
         }
-        self._before = {key: stream.__dict__[key] for key in _ATTRIBUTES if key in stream.__dict__}
 
-    def take(self) -> None:
-        self.stream.__dict__.update(self._set)
+    def take(self, saved: int) -> None:
+        """Leads it to another descriptor, from when something is written to it."""
+        kept = self.stream.__dict__
+        self.saved = saved
+        self._write = self.stream.write
+        if not _ATTRIBUTES.isdisjoint(kept):
+            self._before = {key: kept[key] for key in _ATTRIBUTES if key in kept}
+        kept.update(self._set)
 
     def _divert_and_write(self, data: Any) -> Any:
-        if not self._diverted:
-            self._lead(self._saved)
-            self._diverted = True
+        # By what it does lead to, as a thread may still be here from when it was led elsewhere.
+        if self.raw.fileno() != self.saved:
+            self._lead(self.saved)
         return self._write(data)
 
     def _lead(self, descriptor: int) -> None:
-        name = getattr(self._raw, "name", None)
+        name = getattr(self.raw, "name", None)
         # The stream itself stays, with its buffer and whoever holds it; only what is behind it changes.
-        self._raw.__init__(descriptor, "wb", closefd=False)
+        self.raw.__init__(descriptor, "wb", closefd=False)
         with suppress(AttributeError):
-            self._raw.name = name
+            self.raw.name = name
 
     def flush(self) -> None:
-        if self._diverted:
-            with suppress(Exception):  # A closed or broken stream is the program's own affair.
-                self.stream.flush()
+        with suppress(Exception):  # A closed or broken stream is the program's own affair.
+            self.stream.flush()
 
     def release(self) -> None:
         kept = self.stream.__dict__
@@ -73,19 +77,26 @@ class _Own:
                 del kept[key]
                 if key in self._before:
                     kept[key] = self._before[key]
+        self._before = {}
+        self.saved = self.descriptor
+        if self.raw.fileno() != self.descriptor:
+            self._lead(self.descriptor)
+
+    def dissolve(self) -> None:
+        """Lets go of itself, so that no collector needs to find it: what stands for the stream's methods holds it."""
         self._set = {}
-        if self._raw.fileno() != self._descriptor:
-            self._lead(self._descriptor)
 
 
 _owned: list[_Own] = []
+_known: tuple[Any, Any, list[_Own]] = (), (), []
+"""The process's own streams, and what can be led elsewhere of them."""
 
 
-def _fileno(saved: int, descriptor: int) -> int:
+def _fileno(own: _Own, descriptor: int) -> int:
     """Returns a stream's descriptor, after who asks: most want to write to it, and that has to be captured.
 
     Args:
-        saved: The one that leads where the other led before.
+        own: The stream, which knows the one that leads where the other led before.
         descriptor: The one that is captured.
 
     Raises:
@@ -95,14 +106,18 @@ def _fileno(saved: int, descriptor: int) -> int:
     package = str(frame.f_globals.get("__name__")).partition(".")[0]
     if package in _BUFFERERS:
         raise io.UnsupportedOperation("fileno")
-    return saved if package in _SIZE_ASKERS else descriptor
+    return own.saved if package in _SIZE_ASKERS else descriptor
 
 
-def _found() -> Iterator[tuple[Any, Any, int]]:
+def _found() -> list[_Own]:
     """Finds the text streams of this process that write to a standard descriptor."""
+    global _known  # noqa: PLW0603
+    out, err = streams.behind(getattr(sys, "stdout", None)), streams.behind(getattr(sys, "stderr", None))
+    if out is _known[0] and err is _known[1] and out is sys.__stdout__ and err is sys.__stderr__:
+        return _known[2]
+    found: list[_Own] = []
     seen: set[int] = set()
-    for name in ("stdout", "__stdout__", "stderr", "__stderr__"):
-        stream: Any = streams.behind(getattr(sys, name, None))
+    for stream in (out, sys.__stdout__, err, sys.__stderr__):
         if stream is None or id(stream) in seen or not isinstance(stream, _TEXT):
             continue
         seen.add(id(stream))
@@ -110,7 +125,11 @@ def _found() -> Iterator[tuple[Any, Any, int]]:
             buffer = stream.buffer
             raw = getattr(buffer, "raw", buffer)
             if type(raw) is io.FileIO and not raw.closefd:
-                yield stream, raw, raw.fileno()
+                found.append(_Own(stream, raw, raw.fileno()))
+    # Streams that the program put there are its own to forget.
+    if out is sys.__stdout__ and err is sys.__stderr__:
+        _known = out, err, found
+    return found
 
 
 def take(saved: Mapping[int, int]) -> None:
@@ -119,23 +138,33 @@ def take(saved: Mapping[int, int]) -> None:
     Args:
         saved: For each descriptor the one that leads where it led before.
     """
-    for stream, raw, descriptor in _found():
-        if descriptor in saved:
-            _owned.append(_Own(stream, raw, descriptor, saved[descriptor]))
-            _owned[-1].take()
+    for own in _found():
+        if own.descriptor in saved and not own.raw.closed:
+            if not _ATTRIBUTES.isdisjoint(own.stream.__dict__):
+                own = _Own(own.stream, own.raw, own.descriptor)  # noqa: PLW2901  (the program's may hold the other's)
+            _owned.append(own)
+            own.take(saved[own.descriptor])
+
+
+def owns(stream: Any) -> bool:
+    """Says whether a stream is one of them."""
+    return any(own.stream is stream for own in _owned)
 
 
 def flush() -> None:
     """Has the streams write what they hold back."""
     if _owned:
         for own in _owned:
-            own.flush()
+            if own.raw.fileno() != own.descriptor:
+                own.flush()
         return
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name, None)
         if stream is not None:
-            with suppress(Exception):
+            try:  # noqa: SIM105  (for every run, where a context manager costs as much again)
                 stream.flush()
+            except Exception:  # noqa: BLE001, S110  (its own affair, as above)
+                pass
 
 
 def release() -> None:
@@ -148,6 +177,10 @@ def forget() -> None:
     """Does so without writing what they hold back: in a forked child a thread that is gone may hold their locks."""
     while _owned:
         own = _owned[-1]
-        with suppress(Exception):
+        try:  # noqa: SIM105  (as above)
             own.release()
+        except Exception:  # noqa: BLE001, S110
+            pass
+        if own not in _known[2]:
+            own.dissolve()
         _owned.pop()

@@ -35,6 +35,8 @@ class Plan:
     process_output: Callable[[Any], Any] | None
     sample_rate: float
     enabled: bool
+    input_dir: Any
+    output_dir: Any
 
 
 def _text(arguments: dict[str, Any], name: str) -> str | None:
@@ -49,6 +51,13 @@ def _function(arguments: dict[str, Any], name: str) -> Callable[[Any], Any] | No
     value = arguments.get(name)
     if value is not None and not callable(value):
         raise TypeError(f"{name} takes a function, not {type(value).__name__}")
+    return value
+
+
+def _path(arguments: dict[str, Any], name: str) -> Any:
+    value = arguments.get(name)
+    if not (value is None or hasattr(value, "__fspath__") or isinstance(value, str)):
+        raise TypeError(f"{name} takes the path of a folder, or in a decorator the name of a parameter that holds it")
     return value
 
 
@@ -82,6 +91,10 @@ def make(arguments: dict[str, Any]) -> Plan:
         ValueError: An argument has a value that cannot be used.
     """
     enabled = arguments.get("enabled")
+    for side in ("input", "output"):
+        for other in (side, f"process_{side}"):
+            if arguments.get(f"{side}_dir") is not None and arguments.get(other) is not None:
+                raise TypeError(f"{side}_dir and {other} exclude each other")
     return Plan(
         arguments=arguments,
         app_id=_text(arguments, "app_id"),
@@ -96,6 +109,8 @@ def make(arguments: dict[str, Any]) -> Plan:
         process_output=_function(arguments, "process_output"),
         sample_rate=_sample_rate(arguments.get("sample_rate")),
         enabled=enabled is None or bool(enabled),
+        input_dir=_path(arguments, "input_dir"),
+        output_dir=_path(arguments, "output_dir"),
     )
 
 

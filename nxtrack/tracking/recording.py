@@ -6,14 +6,14 @@ import functools
 import random
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from nxtrack import settings, solverlogs
 from nxtrack.errors import SpoolUnsafe
 from nxtrack.spool import ids, masks, owner, system
-from nxtrack.spool.records import End, Metric, Output, Start, now
+from nxtrack.spool.records import Asset, End, Metric, Output, Start, now
 from nxtrack.spool.store import spool
 from nxtrack.tracking import channels, descriptors, ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import Content, RunWriter
     from nxtrack.tracking.channels import Channel
+    from nxtrack.tracking.files import Files
     from nxtrack.tracking.plan import Plan
 
 MAX_ERROR = 4096
@@ -45,6 +46,7 @@ class Recording:
     __slots__ = (
         "_bind",
         "_channel",
+        "_files",
         "_interleaved",
         "_notes",
         "_outer",
@@ -54,6 +56,7 @@ class Recording:
         "_spool",
         "_start_ns",
         "_state",
+        "_stop_ns",
         "source",
     )
 
@@ -64,6 +67,7 @@ class Recording:
         bind: Callable[[], tuple[Any, dict[str, Any]]],
         key: object = None,
         *,
+        files: Files | None = None,
         interleaved: bool = False,
     ) -> None:
         """Prepares a run.
@@ -73,9 +77,11 @@ class Recording:
             source: What it is called in messages.
             bind: Gives its input and its options.
             key: Whose calls are part of it; None for a with-block.
+            files: What of it stands in files; None for nothing.
             interleaved: Its code takes turns with others, as coroutines do.
         """
         self.source = source
+        self._files = files
         self._bind = bind
         self._plan = plan
         self._settings: Settings
@@ -84,6 +90,7 @@ class Recording:
         self._channel: Channel | None = None
         self._interleaved = interleaved
         self._start_ns = time.monotonic_ns()
+        self._stop_ns = 0
         self._outer = state.current()
         self._state = RunState(ids.new_id(), plan.redaction, self._outer, key)
         self._state.name = plan.name
@@ -94,6 +101,11 @@ class Recording:
     def run(self) -> Run:
         """The run as users see it."""
         return self._run
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is: tracking may be disabled, or the spool unusable."""
+        return self._state.writer is not None
 
     def begin(self) -> Run:
         """Records that the run begins, with its input and options, and makes it the current one."""
@@ -130,9 +142,9 @@ class Recording:
             source=self.source,
             app_id=plan.app_id or self._settings.app_id,
             instance_id=plan.instance_id or self._settings.instance_id,
-            name=shown(plan.name, plan.redaction),
-            description=shown(plan.description, plan.redaction),
-            options=option_texts(run.options, plan.redaction),
+            name=None if plan.name is None else shown(plan.name, plan.redaction),
+            description=None if plan.description is None else shown(plan.description, plan.redaction),
+            options=option_texts(run.options, plan.redaction) if run.options else {},
             batch_experiment_id=plan.batch_experiment_id,
             max_log=self._settings.max_log,
             unread=self._settings.solver_metrics == "off" or plan.redaction.concerns(solverlogs.NAMES),
@@ -148,13 +160,15 @@ class Recording:
             capture=None if channel is None else channel.capture,
             patterns=() if channel is None else plan.redaction.patterns,
         )
+        if self._files is not None:
+            self._files.begin(run.writer, self._leave_out)
         if channel is not None:
             channel.writer = run.writer
         if (plan.capture or chosen.capture) != "off":
             self._capture_streams(run.writer)
 
     def _input(self, value: Any) -> Content | None:
-        if value is UNSET:
+        if value is UNSET or (self._files is not None and self._files.has_input):
             return None
         plan = self._plan
         try:
@@ -191,16 +205,20 @@ class Recording:
         if self._spool is not None:
             channels.goes_on(self._state)
             if self._channel is not None and self._channel.writer is not None:
-                descriptors.enter(self._channel)
+                descriptors.capture_descriptors(self._channel)
 
     def suspend(self) -> None:
         """Makes the run that was current before the current one again, unless another already is."""
         channels.pauses(self._state)
         if self._channel is not None:
-            descriptors.leave(self._channel)
+            descriptors.restore_descriptors(self._channel)
         before = state.become(self._outer)
         if before is not self._state:
             state.become(before)
+
+    def stop(self) -> None:
+        """Stops the clock: what is still done before `end` is no part of the run."""
+        self._stop_ns = time.monotonic_ns()
 
     def end(self, error: BaseException | None = None, result: Any = None) -> None:
         """Records how the run ended.
@@ -209,7 +227,7 @@ class Recording:
             error: The exception that ended it, or None.
             result: What the code returned; an output assigned to the run wins over it.
         """
-        elapsed = time.monotonic_ns() - self._start_ns
+        elapsed = (self._stop_ns or time.monotonic_ns()) - self._start_ns
         run = self._state
         try:
             self.suspend()
@@ -229,7 +247,7 @@ class Recording:
     def _close_channel(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None and self._spool is not None:
-            descriptors.finish(self._spool, channel)
+            descriptors.let_go_of_captures(self._spool, channel)
 
     def _end(self, error: BaseException | None, result: Any, duration_ms: int) -> None:
         run = self._state
@@ -243,23 +261,9 @@ class Recording:
             streams.stop(sink)
         if writer is None or writer.detached:
             return
-        self._end_log(error if message is not None else None)
-        if self._settings.solver_metrics != "off":
-            self._read_solver_metrics(writer)
-        records: tuple[Input | Output, ...] = ()
-        try:
-            output = self._output(result if run.output is UNSET else run.output)
-            if output is not None:
-                records = (writer.payload(Output, output),)
-        except Exception as fault:  # noqa: BLE001  (a function of the user's, or a full disk)
-            self._leave_out("output", fault)
-        if writer.log_cut:
-            self._notes.append(f"The log is not whole: {writer.log_cut}.")
-        channel = self._channel
-        if channel is not None:
-            self._notes += channel.notes
-        if (sink is not None and sink.shared) or (channel is not None and channel.shared):
-            self._notes.append(streams.SHARED_NOTE)
+        self._settle_log(writer, error if message is not None else None)
+        records = self._payloads(writer, result if run.output is UNSET else run.output)
+        self._note_log(writer)
         end = End(
             status=run.status,
             at=now(),
@@ -269,6 +273,31 @@ class Recording:
         )
         self._finish(writer, records, end)
         self._tell_ready()
+
+    def _payloads(self, writer: RunWriter, result: Any) -> tuple[Input | Output, ...]:
+        records: tuple[Input | Output, ...] = ()
+        try:
+            if self._files is not None:
+                records = tuple(self._files.end(writer))
+            if self._files is not None and self._files.has_output:
+                self._log_pieces(writer, values.as_output(result))
+            elif (output := self._output(result)) is not None:
+                records = (*records, writer.payload(Output, output))
+        except Exception as fault:  # noqa: BLE001  (a function of the user's, or a full disk)
+            self._leave_out("output", fault)
+        return records
+
+    def _note_log(self, writer: RunWriter) -> None:
+        """Notes what should be known of the log."""
+        if writer.log_cut:
+            self._notes.append(f"The log is not whole: {writer.log_cut}.")
+        sink, channel = self._state.sink, self._channel
+        shared = sink is not None and sink.shared
+        if channel is not None:
+            self._notes += channel.notes
+            shared = shared or channel.shared
+        if shared:
+            self._notes.append(streams.SHARED_NOTE)
 
     def _finish(self, writer: RunWriter, records: tuple[Input | Output, ...], end: End) -> None:
         try:
@@ -298,10 +327,11 @@ class Recording:
 
     def _leave_out(self, what: str, fault: Exception) -> None:
         """Tells, in the run and once in the process, that the input or output is not recorded."""
-        self._notes.append(f"The {what} could not be kept: {describe(fault)}.")
+        why = describe(fault).rstrip(".")
+        self._notes.append(f"The {what} could not be kept: {why}.")
         warn_once(
             disk_fault(fault),
-            f"{what} of {self.source} not recorded: {describe(fault)}; the solver is not affected",
+            f"{what} of {self.source} not recorded: {why}; the solver is not affected",
         )
 
     def _output(self, result: Any) -> Content | None:
@@ -312,6 +342,24 @@ class Recording:
         if run.pieces:
             value = run.pieces.joined(value)
         return None if value is None else content_of(value, plan.redaction)
+
+    def _log_pieces(self, writer: RunWriter, result: Any) -> None:
+        """Logs the metrics and assets of what was returned beside an output that stands in files."""
+        parts: dict[str, Any] = dict(result or {})
+        metrics: Any = parts.pop("metrics", None)
+        assets: Any = parts.pop("assets", ())
+        if isinstance(metrics, dict):
+            self._run.log_metrics(cast("dict[str, Any]", metrics))
+        for asset in cast("list[object]", assets) if isinstance(assets, list) else ():
+            writer.append(Asset(data=msgspec.Raw(content_of(asset, self._plan.redaction).data)))
+        if parts:
+            self._notes.append("The output is what stands in the files; what was returned beside them is not kept.")
+
+    def _settle_log(self, writer: RunWriter, error: BaseException | None) -> None:
+        if error is not None or self._state.printed is not None or self._channel is not None:
+            self._end_log(error)
+        if self._settings.solver_metrics != "off" and not writer.log_is_empty:
+            self._read_solver_metrics(writer)
 
     @absorbed
     def _end_log(self, error: BaseException | None) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _LONGEST_LINE = 1 << 16
 """Bytes of a line that patterns are looked for in at once."""
 
+_NEVER_TAKEN = threading.RLock()
+
 UNSET: Any = object()
 """What was never given; None may be a value."""
 
@@ -98,7 +100,7 @@ class Log:
         self._writer = writer
         self._redaction = redaction
         self._waiting = b""
-        self._lock = threading.RLock()
+        self._lock = threading.RLock() if redaction.patterns else _NEVER_TAKEN
 
     def write(self, data: bytes, *, beyond: bool = False, whole: bool = False) -> None:
         """Appends UTF-8 text; what stands after its last newline waits, unless it is whole.
@@ -123,7 +125,8 @@ class Log:
         Raises:
             OSError: It cannot be written.
         """
-        self.write(b"", whole=True)
+        if self._redaction.patterns:
+            self.write(b"", whole=True)
 
 
 _current: ContextVar[RunState | None] = ContextVar("nxtrack.run", default=None)
@@ -138,7 +141,8 @@ def running(state: RunState | None) -> RunState | None:
 
 def current() -> RunState | None:
     """Returns the run that the calling code is part of, or None outside of any."""
-    return running(_current.get())
+    state = _current.get()
+    return None if state is None else running(state)
 
 
 def current_run() -> Run | None:
@@ -152,9 +156,11 @@ def current_run() -> Run | None:
 
 def within(key: object) -> RunState | None:
     """Returns the run around the calling code that was begun with `key`, or None."""
-    state = current()
-    while state is not None and state.key is not key:
-        state = running(state.parent)
+    state = _current.get()
+    if state is not None:
+        state = running(state)
+        while state is not None and state.key is not key:
+            state = running(state.parent)
     return state
 
 

@@ -6,8 +6,11 @@ import ctypes
 import os
 import sys
 from contextlib import suppress
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LINE_BUFFERED = 1
 _FULLY_BUFFERED = 0
@@ -22,13 +25,10 @@ class _Stdio:
     def __init__(self) -> None:
         library: Any = ctypes.CDLL(None)
         self._stdout = ctypes.c_void_p.in_dll(library, "__stdoutp" if sys.platform == "darwin" else "stdout")
-        self._flush = library.fflush
+        self.flush: Callable[[], Any] = partial(library.fflush, self._stdout)
         self._buffer = library.setvbuf
         self._is_by_line: Any = getattr(library, "__flbf", None)
         self._was_by_line = False
-
-    def flush(self) -> None:
-        self._flush(self._stdout)
 
     def by_line(self) -> None:
         self._was_by_line = self._is_by_line is not None and self._is_by_line(self._stdout) != 0

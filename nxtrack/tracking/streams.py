@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import wrapt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from nxtrack.settings import Stream
 
@@ -55,6 +56,8 @@ _BINARY: Any = (bytes, bytearray, memoryview)
 # Reentrant, as the garbage collector may end a forgotten generator's run while its thread holds the lock.
 _lock = threading.RLock()
 _sinks: list[Sink] = []
+_proxies: dict[str, StreamProxy] = {}
+"""Those of the process's own streams, to be used again."""
 _inside = _Inside()
 
 
@@ -62,18 +65,25 @@ def _nobody() -> Sink | None:
     return None
 
 
-def _nothing() -> None:
-    pass
+def _no(_: Any) -> bool:
+    return False
 
 
 _current_sink: Callable[[], Sink | None] = _nobody
-_show_first: Callable[[], None] = _nothing
+_before: Callable[[Any], bool] = _no
+_came: Callable[[bytes], bool] = _no
 
 
-def show_first(show: Callable[[], None]) -> None:
-    """Sets what is called before something is printed, so that what was written before is shown before."""
-    global _show_first  # noqa: PLW0603
-    _show_first = show
+def heed_descriptors(before: Callable[[Any], bool], came: Callable[[bytes], bool]) -> None:
+    """Has what is printed heed what comes by captured descriptors.
+
+    Args:
+        before: Called before something is printed to a stream; shows what was written before, and says whether what
+            is printed may come by a descriptor as well.
+        came: Says whether it did.
+    """
+    global _before, _came
+    _before, _came = before, came
 
 
 def attribute_by(current_sink: Callable[[], Sink | None]) -> None:
@@ -83,7 +93,7 @@ def attribute_by(current_sink: Callable[[], Sink | None]) -> None:
 
 
 def _copy(stream: str, data: bytes) -> None:
-    if threading.current_thread().name.startswith("nxtrack"):
+    if not data or threading.current_thread().name.startswith("nxtrack"):
         return  # What our own threads cause to be printed is no run's.
     sink = _current_sink()
     if sink is not None:
@@ -96,26 +106,44 @@ def _copy(stream: str, data: bytes) -> None:
         sink.write(data)
 
 
-def through(stream: str, write: Callable[[Any], Any], data: Any) -> Any:
-    """Copies what is text or bytes to the run that prints it, unless that was done already; then writes it.
+def through(name: str, write: Callable[[Any], Any], data: Any, stream: Any = None) -> Any:
+    """Copies what is text or bytes to the run that prints it, unless that was done already, and writes it.
 
     Args:
-        stream: What it is printed to.
+        name: What it is printed to.
         write: Writes it there.
         data: Whatever the program gave.
+        stream: What it is written to, when that is not one of Python's own.
     """
     if _inside.value:
         return write(data)
-    _show_first()
+    text = b""
     if isinstance(data, str):
-        _copy(stream, str.encode(data, "utf-8", "backslashreplace"))
+        text = str.encode(data, "utf-8", "backslashreplace")
     elif isinstance(data, _BINARY):
-        _copy(stream, bytes(data))
+        text = bytes(data)
+    may_come = _before(stream)
+    if not may_come:
+        _copy(name, text)
     _inside.value = True
     try:
-        return write(data)
+        written = write(data)
     finally:
         _inside.value = False
+        # A stream of the program's own make may write to a descriptor, so that it is in the log by now.
+        if may_come and not _came(text):
+            _copy(name, text)
+    return written
+
+
+@contextmanager
+def unheard() -> Generator[None]:
+    """Has what this thread prints copied to no run."""
+    before, _inside.value = _inside.value, True
+    try:
+        yield
+    finally:
+        _inside.value = before
 
 
 def behind(stream: Any) -> Any:
@@ -134,7 +162,7 @@ class _Proxy(ObjectProxy):
 
     def write(self, data: Any) -> Any:
         """Copies what is text or bytes, then writes it where it went before."""
-        return through(self._self_name, self.__wrapped__.write, data)
+        return through(self._self_name, self.__wrapped__.write, data, self.__wrapped__)
 
     def writelines(self, lines: Iterable[Any]) -> None:
         """Writes each line, as the stream itself would."""
@@ -155,14 +183,20 @@ def start(sink: Sink) -> None:
     """Begins to copy text to a sink. The streams are looked at anew: a notebook or a test may have swapped them."""
     with _lock:
         _sinks.append(sink)
+        handlers: list[tuple[Any, Any]] | None = None
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
             if stream is None or type(stream) is StreamProxy:
                 continue
-            proxy = StreamProxy(stream, name)
+            proxy = _proxies.get(name)
+            if proxy is None or proxy.__wrapped__ is not stream:
+                proxy = StreamProxy(stream, name)
+                if stream is sys.__stdout__ or stream is sys.__stderr__:  # Any other may be the program's to forget.
+                    _proxies[name] = proxy
             setattr(sys, name, proxy)
             # Handlers that were made before hold the stream itself.
-            for handler, held in _handlers():
+            handlers = _handlers() if handlers is None else handlers
+            for handler, held in handlers:
                 if held is stream:
                     handler.stream = proxy
 
@@ -185,9 +219,12 @@ def stop(sink: Sink) -> None:
 
 def _handlers() -> list[tuple[Any, Any]]:
     """Returns the logging handlers that hold a stream, and their streams."""
-    handlers: list[Any] = [reference() for reference in list(getattr(logging, "_handlerList", ()))]
-    found = [handler for handler in handlers if isinstance(handler, _STREAM_HANDLER)]
-    return [(handler, handler.__dict__.get("stream")) for handler in found]
+    found: list[tuple[Any, Any]] = []
+    for reference in list(getattr(logging, "_handlerList", ())):
+        handler: Any = reference()
+        if isinstance(handler, _STREAM_HANDLER) and (stream := handler.__dict__.get("stream")) is not None:
+            found.append((handler, stream))
+    return found
 
 
 def forget() -> None:

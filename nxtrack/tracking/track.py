@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
 
     from nxtrack.tracking.tracker import Tracker
@@ -31,6 +32,8 @@ def track(
     redact: Any = None,
     process_input: Callable[[Any], Any] | None = None,
     process_output: Callable[[Any], Any] | None = None,
+    input_dir: str | os.PathLike[str] | None = None,
+    output_dir: str | os.PathLike[str] | None = None,
     sample_rate: float | None = None,
     enabled: bool = True,
 ) -> Tracker: ...
@@ -58,6 +61,11 @@ def track(function: Any = None, /, **arguments: Any) -> Any:
             redact: What shall not be recorded: names of keys, patterns, functions of the decoded value.
             process_input: Makes of the input what is recorded.
             process_output: Makes of the output what is recorded.
+            input_dir: The parameter that holds the path of a folder, or in a with-block the path itself: the files in
+                it are the input, packed before the code runs. Paths may be text or `os.PathLike`; None is no folder.
+            output_dir: Likewise, packed when the code has ended: the files are the output. Of what is returned or
+                assigned beside them only `metrics` and `assets` count. Folders with `.csv` files and no others are
+                `csv-archive`, all others `multi-file`; `redact` does not look into them.
             sample_rate: Which part of the calls is recorded, from 0 to 1.
             enabled: Whether anything is recorded.
 
@@ -94,6 +102,8 @@ _ARGUMENTS = frozenset(
         "redact",
         "process_input",
         "process_output",
+        "input_dir",
+        "output_dir",
         "sample_rate",
         "enabled",
     }

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nxtrack.tracking.files import of_plan
 from nxtrack.tracking.functions import module_name, tracked_function
 from nxtrack.tracking.plan import make
 from nxtrack.tracking.recording import Recording
@@ -55,10 +56,13 @@ class Tracker:
         if options is not None and not hasattr(options, "keys"):
             raise TypeError("options of a with-block takes values by name, such as {'time_limit': 10}")
         frame = _frame_around()
+        plan = self._plan
+        value = self._arguments.get("input", UNSET if plan.input_dir is None else plan.input_dir)
         recording = Recording(
-            self._plan,
+            plan,
             _source(frame),
-            lambda: (self._arguments.get("input", UNSET), dict(options or {})),
+            lambda: (value, dict(options or {})),
+            files=of_plan(plan, lambda: (plan.input_dir, plan.output_dir)),
             interleaved=bool(frame.f_code.co_flags & _INTERLEAVED),
         )
         entry = _place(frame), threading.get_ident(), recording

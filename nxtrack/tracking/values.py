@@ -74,9 +74,9 @@ def encode(value: object) -> Encoded:
         if sys.getrecursionlimit() > _SAFE_RECURSION:
             return _encode_carefully(value)
         data = msgspec.json.Encoder(enc_hook=session.hook).encode(value)
-        # To look for a word takes a third of the time that encoding took; for one byte, as an int, next to none.
-        # Numbers hold none of these letters, and the names of fields seldom all.
-        if _N in data and _U in data and _L in data and b"null" in data:
+        # To look for one byte, as an int, takes next to no time: numbers hold none of these letters, and the names of
+        # fields seldom all. To look for the word takes a third of the time that encoding took, from the end a tenth.
+        if _N in data and _U in data and _L in data and data.rfind(b"null") >= 0:
             session.seen().nonfinite += count_nonfinite(value)
     except MemoryError:
         return _summarised(value)

@@ -26,7 +26,7 @@ def test_code_runs_as_it_stands(tmp_path, number):
 
 
 def test_there_is_code():
-    assert len(CODE) == 2
+    assert len(CODE) == 3
 
 
 @pytest.mark.parametrize("name", ["demo", "tests"])

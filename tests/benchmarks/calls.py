@@ -16,28 +16,37 @@ if TYPE_CHECKING:
 
 _SIZES = (("1 KB", 1000, 3000, 300, 1.5), ("100 KB", 100_000, 600, 60, 1.3), ("10 MB", 10_000_000, 20, 3, 1.2))
 _DURABLE = 1.2
+_CAPTURES = {"off": "", "sys": "", "auto": " (the default)"}
+"""Ways to capture a log, which the floor does not do."""
 
 
 def calls(bench: Bench) -> Iterator[Figure]:
-    """Tracked calls of a function that does nothing against the raw floor, for each size and durability."""
+    """Tracked calls of a function that does nothing against the raw floor, for each durability, size and capture."""
     for durability in ("process", "power"):
         for label, size, full, quick, most in _SIZES:
             repetitions = bench.times(full, quick)
             if durability == "power":
-                repetitions = min(repetitions, bench.times(500, 50))
+                repetitions = min(repetitions, bench.times(300, 50))
             found = bench.run(
                 "percall.py", size, repetitions, NXTRACK_DIR=str(bench.spool()), NXTRACK_DURABILITY=durability
             )
             taken, busy = found["taken"], found["busy"]
-            bare, floor, ours = (median(taken[name]) for name in ("bare", "floor", "tracked"))
+            bare, floor = median(taken["bare"]), median(taken["floor"])
             against = "the raw floor" if durability == "process" else "the raw floor with fsync"
-            yield Figure(
-                f"a call with {label} of input, `{durability}`, against {against}",
-                ratio(taken["tracked"], taken["floor"]),
-                most=_DURABLE if durability == "power" else most,
-                context=f"{time_shown(ours)} against {time_shown(floor)}; bare {time_shown(bare)}; "
-                f"of the processor's time {shown(ratio(busy['tracked'], busy['floor']), 'x')}",
-            )
+            for capture, more in _CAPTURES.items():
+                named = (
+                    f"against a floor whose name survives as well {shown(ratio(taken[capture], taken['named']), 'x')}; "
+                    if durability == "power"
+                    else ""
+                )
+                yield Figure(
+                    f"a call with {label} of input, `{durability}`, capture `{capture}`{more}, against {against}",
+                    ratio(taken[capture], taken["floor"]),
+                    most=_DURABLE if durability == "power" else most,
+                    context=f"{time_shown(median(taken[capture]))} against {time_shown(floor)}; {named}"
+                    f"bare {time_shown(bare)}; of the processor's time "
+                    f"{shown(ratio(busy[capture], busy['floor']), 'x')}",
+                )
 
 
 def crowds(bench: Bench) -> Iterator[Figure]:

@@ -14,19 +14,8 @@ from nxtrack.cli import status as status_module
 from nxtrack.cli.main import BROKEN_PIPE, FAULT, INTERRUPTED, status_of
 
 COMMANDS = (
-    "flush",
-    "status",
-    "list",
-    "show",
-    "replay",
-    "retry",
-    "clean",
-    "submit",
-    "result",
-    "input",
-    "logs",
-    "serve",
-    "demo",
+    *("flush", "status", "list", "show", "exec", "replay", "retry", "clean"),
+    *("submit", "result", "input", "logs", "serve", "demo"),
 )
 
 STATUSES = {
@@ -62,6 +51,8 @@ STATUSES = {
     "NoSpace": 75,
     "FunctionUnusable": 2,
     "ArchiveRefused": 1,
+    "ProgramUnusable": 126,
+    "ProgramNotFound": 127,
     "ServerError": 2,
     "NxtrackError": 2,
 }

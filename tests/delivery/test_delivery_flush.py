@@ -356,7 +356,9 @@ def test_a_log_that_is_no_utf8_arrives_escaped(runs, proxy, application):
         log.write(b"caf\xe9 \xc3\xa9 " * 30_000 + "é".encode()[:1])
     report = nxtrack.flush()
     assert len(report.synced) == 1, report
-    assert application.run_logs(report.synced[0].run_id) == "caf\\xe9 é " * 30_000 + "\\xc3"
+    assert application.run_logs(report.synced[0].run_id) == (
+        "caf\\xe9 é " * 30_000 + "\\xc3\n[nxtrack: bytes that are no UTF-8, shown as \\xNN: 30,001]\n"
+    )
 
 
 def test_the_local_platform_is_reached_past_a_proxy(runs, proxy, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,9 +81,8 @@ def test_job_shop(example, delivered):
     assert result.metadata.metrics["makespan"] == 55
     assert result.output["makespan"] == 55
     assert b'"name":"ft06"' in given
-    # All that the solver printed, and nothing else; but for its name, which HiGHS prints itself since 1.16.
-    assert done.stdout.endswith(logs + "makespan 55\n")
-    assert len(done.stdout) - len(logs) < 300
+    assert done.stdout == logs + "makespan 55\n"  # all that the solver printed, and nothing else
+    assert logs.startswith("Running HiGHS")
     assert "MIP has 216 rows" in logs
 
 
@@ -94,7 +94,7 @@ def test_mip_with_block(example, delivered):
     assert 950 <= busiest <= 950 / 0.99  # the best there is, or 1 % from it: the example asks for no more
     assert f"busiest shift {busiest:.0f}, run " in done.stdout
     assert b'"shifts":3' in given
-    assert logs.startswith("work of each shift: ")
+    assert re.search(r"^work of each shift: ", logs, re.MULTILINE)
 
 
 def test_async_service(example, delivered):

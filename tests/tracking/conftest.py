@@ -9,7 +9,7 @@ import pytest
 from nxtrack import current_run
 from nxtrack.spool.recovery import recover
 from nxtrack.spool.store import Spool
-from nxtrack.tracking import streams
+from nxtrack.tracking import descriptors, streams
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,7 @@ def warned(caplog):
 def nothing_left_behind(request, caplog):
     before = sys.stdout, sys.stderr
     yield
+    assert (descriptors._channels, descriptors._saved) == ([], {})
     assert current_run() is None
     left = list(streams._sinks)
     streams._sinks.clear()  # so that one test fails, not all after it

@@ -188,7 +188,8 @@ def test_c_code_that_holds_the_interpreter_while_it_writes(on_pipes, only):
 
 
 def test_a_terminal_is_still_one_for_python(on_a_terminal, only):
-    shown = on_a_terminal("""
+    shown = on_a_terminal(
+        """
         import fcntl, shutil, termios
         fcntl.ioctl(1, termios.TIOCSWINSZ, b"\\x1e\\0\\x4d\\0" + bytes(4))
         def look():
@@ -197,7 +198,10 @@ def test_a_terminal_is_still_one_for_python(on_a_terminal, only):
         with track():
             print("same" if look() == before == (True, True, 1, 77) else (look(), before))
         print("ended", sys.stdout.fileno(), sys.stderr.fileno(), sys.__stdout__.name, vars(sys.__stdout__))
-    """)
+    """,
+        COLUMNS="0",
+        LINES="0",
+    )
     assert shown == "same\nended 1 2 <stdout> {'mode': 'w'}\n"
     assert only().logs == "same\n"
 
@@ -280,6 +284,23 @@ def test_a_stream_that_writes_to_another_is_heard_once(on_pipes, only):
     """)
     assert out == "TEXT\nc\n"
     assert only().logs == "text\nc\n"
+
+
+def test_a_stream_of_the_programs_own_make_is_heard_once(on_pipes, only):
+    out, _ = on_pipes("""
+        class Bare:
+            def write(self, text):
+                return os.write(1, text.encode())
+            def flush(self):
+                pass
+        sys.stdout = Bare()
+        with track():
+            print("bare", 1)
+            c("c\\n")
+            print("bare", 2)
+    """)
+    assert out == "bare 1\nc\nbare 2\n"
+    assert only().logs == out
 
 
 def test_a_program_that_leads_its_descriptors_elsewhere_itself(on_pipes, only, tmp_path):
@@ -488,7 +509,7 @@ SIDE_BY_SIDE = """
         with track(name=name, capture=CAPTURE):
             barrier.wait()
             c(f"c of {name}\\n")
-            print("python of", name)
+            print(f"python of {name}\\n", end="")
             barrier.wait()
     if MAIN:
         thread = threading.Thread(target=solve, args=("b",))

@@ -2,7 +2,10 @@
 
 Usage: percall.py SIZE REPETITIONS. The floor: the very records of a run, encoded by msgspec and written by as few
 calls of the system as a run needs that must survive its process: open, one write before the solver and one after it,
-close; with `power` an fsync before the close. No lock, no checksum, no name that changes.
+close; with `power` an fsync before the close. No lock, no checksum, no name that changes. The floor of a name that
+survives a power cut as well has an fsync of the folder besides.
+
+Tracked once for each way of capture. Descriptors 1 and 2 lead to different places, which takes two files to capture.
 """
 
 from __future__ import annotations
@@ -12,20 +15,24 @@ import json
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 from turns import problem, solve
 
 import nxtrack
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 size, repetitions = int(sys.argv[1]), int(sys.argv[2])
 durable = os.environ["NXTRACK_DURABILITY"] == "power"
 spool = os.environ["NXTRACK_DIR"]
 given = problem(size)
-tracked = nxtrack.track(solve)
+tracked = {capture: nxtrack.track(capture=capture)(solve) for capture in ("off", "sys", "auto")}
 encode = msgspec.json.Encoder().encode
 
-tracked(given)
+tracked["off"](given)
 (name,) = os.listdir(f"{spool}/runs")
 with open(f"{spool}/runs/{name}", "rb") as file:
     records = [json.loads(line[9:]) for line in file]
@@ -35,9 +42,11 @@ raw = f"{spool}/raw"
 os.mkdir(raw)
 
 
-def floor(number: int) -> None:
+def floor(number: int, name: str = "a") -> None:
     """Writes what a run holds."""
-    descriptor = os.open(f"{raw}/{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        f"{raw}/{name}{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+    )
     os.writev(descriptor, [encode(start), encode(given)])
     output = solve(given)
     os.writev(descriptor, [encode(output), encode(end)])
@@ -46,12 +55,23 @@ def floor(number: int) -> None:
     os.close(descriptor)
 
 
-floor(-1)
-names = ("bare", "floor", "tracked")
-taken: dict[str, list[float]] = {name: [] for name in names}
-busy: dict[str, list[float]] = {name: [] for name in names}
+def named(number: int) -> None:
+    """Does so, and makes the file's name survive a power cut, too."""
+    floor(number, "b")
+    folder = os.open(raw, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fsync(folder)
+    os.close(folder)
+
+
+actions: dict[str, Callable[[int], object]] = {"bare": lambda _: solve(given), "floor": floor}
+if durable:
+    actions["named"] = named
+actions |= {capture: lambda _, call=call: call(given) for capture, call in tracked.items()}
+for action in actions.values():
+    action(-1)
+taken: dict[str, list[float]] = {name: [] for name in actions}
+busy: dict[str, list[float]] = {name: [] for name in actions}
 gc.collect()
-actions = {"bare": lambda _: solve(given), "floor": floor, "tracked": lambda _: tracked(given)}
 for number in range(repetitions):
     for name, action in actions.items():
         began, used = time.perf_counter(), time.process_time()
