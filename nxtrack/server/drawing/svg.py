@@ -82,7 +82,8 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     """Round numbers from below `low` to above `high`, so that an axis from the first to the last holds both."""
     if not low < high:
         room = max(abs(low) * 0.1, 0.5)
-        low, high = max(low - room, -sys.float_info.max), min(high + room, sys.float_info.max)
+        low, high = low - room, high + room
+    low, high = max(low, -sys.float_info.max), min(high, sys.float_info.max)  # What is stacked may be infinite.
     raw = high / most - low / most
     size = 10.0 ** math.floor(math.log10(max(raw, 1e-300)))
     step = next((part * size for part in _STEPS if part * size >= raw), 10 * size)
