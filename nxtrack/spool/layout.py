@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from nxtrack.errors import SpoolUnavailable
 from nxtrack.spool import ids, system
@@ -31,6 +32,8 @@ LARGEST_FILE = 1 << 30
 """Bytes of the largest file that can be a run's own: its large payloads stand in files of their own."""
 
 STATES: tuple[State, ...] = get_args(State)
+
+_NAME = re.compile(rf"({ids.PATTERN})\.({'|'.join(STATES)})")
 
 
 class Layout(NamedTuple):
@@ -123,10 +126,8 @@ def reason(error: OSError) -> str:
 
 def split_name(name: str) -> tuple[str, State] | None:
     """Returns the id and state that a name in `runs` tells, or None for a file that is not ours."""
-    run_id, _, state = name.partition(".")
-    if state in STATES and ids.is_id(run_id):
-        return run_id, state
-    return None
+    found = _NAME.fullmatch(name)
+    return None if found is None else (found[1], cast("State", found[2]))
 
 
 def listed(paths: Layout) -> list[str]:

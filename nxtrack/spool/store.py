@@ -358,13 +358,21 @@ class Spool:
             SpoolRefused: The spool is somebody else's, or others may write to it.
             SpoolUnavailable: The spool cannot be read.
         """
+        self.check()
         counts: dict[State, int] = dict.fromkeys(STATES, 0)
         oldest: dict[State, str] = {}
         died = 0
-        for entry in self.entries():
-            counts[entry.state] += 1
-            died += entry.died
-            oldest.setdefault(entry.state, entry.run_id)
+        for name in layout.listed(self.paths):  # Not by `entries`, as a hundred thousand of them take their time.
+            run = layout.split_name(name)
+            if run is None:
+                continue
+            run_id, state = run
+            if state == "active" and self.died(run_id):
+                died += 1
+                state = "ready"
+            counts[state] += 1
+            if counts[state] == 1:
+                oldest[state] = run_id
         sizes = [room.folder_size(folder) for folder in self.paths[1:]]
         ready, active = oldest.get("ready"), oldest.get("active")
         return Summary(
