@@ -178,10 +178,12 @@ def _close() -> None:
     """Lets go of where the descriptors led, when they lead there again."""
     if not _channels and _saved:
         stdio.as_before(_saved.get(1, 1))
-        ownstreams.release()
+        in_use = ownstreams.release()
         _led.clear()
         while _saved:
-            os.close(_saved.popitem()[1])
+            saved = _saved.popitem()[1]
+            if saved not in in_use:  # Else its number might soon be another file's.
+                os.close(saved)
 
 
 def _place(descriptor: int) -> tuple[int, int]:
@@ -354,6 +356,6 @@ def _exit() -> None:
 
 def prepare() -> None:
     """Has Python's streams and forks know of captured descriptors; for the first run of a process."""
-    streams.show_first(catch_up)
+    streams.know_of_descriptors(catch_up, ownstreams.comes_by_descriptor)
     atexit.register(_exit)
     system.at_fork(forget, before=_before_fork, in_parent=_after_fork)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _TEXT: Any = io.TextIOWrapper
 _ATTRIBUTES = ("write", "isatty", "fileno")
+_PATIENCE_SECONDS = 1.0
 _SIZE_ASKERS = frozenset({"shutil", "tqdm", "rich", "click", "alive_progress", "progressbar", "enlighten"})
 
 
@@ -32,7 +34,10 @@ class _Own:
         self._raw = raw
         self._descriptor = descriptor
         self._saved = saved
-        self._diverted = False
+        self._diverted = self._released = False
+        self._lock = threading.RLock()
+        self.unbuffered = stream.buffer is raw
+        self._twin: Any = None
         self._write: Callable[[Any], Any] = stream.write
         name = "stdout" if descriptor == 1 else "stderr"
         self._set: dict[str, Callable[..., Any]] = {
@@ -46,10 +51,38 @@ class _Own:
         self.stream.__dict__.update(self._set)
 
     def _divert_and_write(self, data: Any) -> Any:
-        if not self._diverted:
-            self._lead(self._saved)
-            self._diverted = True
+        # Another thread may get here when all is over: then it is to leave the stream as it is.
+        if self.unbuffered:
+            return self._write_at_once(data)
+        if not self._diverted and not self._released:
+            self.divert()
         return self._write(data)
+
+    def divert(self) -> None:
+        with self._lock:
+            if not self._released and not self._diverted:
+                self._diverted = True
+                self._try_to_lead(self._saved)
+
+    def _write_at_once(self, data: Any) -> Any:
+        """Writes by a stream of our own: without a buffer's lock, nobody could be waited for who writes by theirs."""
+        with self._lock:
+            if self._released or self.stream.closed:
+                return self._write(data)
+            if self._twin is None:
+                try:
+                    raw: Any = io.FileIO(self._saved, "wb", closefd=False)
+                except OSError:
+                    return self._write(data)
+                encoding, errors = self.stream.encoding, self.stream.errors
+                self._twin = _TEXT(raw, encoding, errors, newline="\n", write_through=True)
+            return self._twin.write(data)
+
+    def _try_to_lead(self, descriptor: int) -> None:
+        try:
+            self._lead(descriptor)
+        except OSError:  # The program closed what is not its own: it writes to where its descriptor leads.
+            self._lead(self._descriptor)
 
     def _lead(self, descriptor: int) -> None:
         name = getattr(self._raw, "name", None)
@@ -71,11 +104,21 @@ class _Own:
                 if key in self._before:
                     kept[key] = self._before[key]
         self._set = {}
-        if self._raw.fileno() != self._descriptor:
-            self._lead(self._descriptor)
+        # Bounded, as a signal handler amid a write may have to wait for whoever waits here.
+        free = self._lock.acquire(timeout=_PATIENCE_SECONDS)
+        try:
+            self._released = True
+            if self._raw.fileno() != self._descriptor:
+                self._lead(self._descriptor)
+        finally:
+            if free:
+                self._lock.release()
+            else:
+                _in_use.add(self._saved)
 
 
 _owned: list[_Own] = []
+_in_use: set[int] = set()
 
 
 def _asked_for_size() -> bool:
@@ -100,6 +143,16 @@ def _found() -> Iterator[tuple[Any, Any, int]]:
             raw = getattr(buffer, "raw", buffer)
             if type(raw) is io.FileIO and not raw.closefd:
                 yield stream, raw, raw.fileno()
+
+
+def comes_by_descriptor(stream: Any) -> bool:
+    """Says whether bytes that are about to be written to a stream's buffer will be seen by its descriptor."""
+    for own in _owned:
+        if own.stream is stream:
+            if own.unbuffered:
+                return True
+            own.divert()
+    return False
 
 
 def take(saved: Mapping[int, int]) -> None:
@@ -127,10 +180,15 @@ def flush() -> None:
                 stream.flush()
 
 
-def release() -> None:
-    """Leads the streams to their own descriptors again."""
+def release() -> set[int]:
+    """Leads the streams to their own descriptors again; returns the others that a thread may still be writing to."""
     flush()
+    owned = _owned.copy()
+    _in_use.clear()
     forget()
+    for own in owned:
+        own.flush()  # Another thread may be about to write to where it led: it holds the buffer's lock meanwhile.
+    return _in_use
 
 
 def forget() -> None:

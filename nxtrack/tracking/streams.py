@@ -55,6 +55,9 @@ _BINARY: Any = (bytes, bytearray, memoryview)
 # Reentrant, as the garbage collector may end a forgotten generator's run while its thread holds the lock.
 _lock = threading.RLock()
 _sinks: list[Sink] = []
+_proxies: dict[str, StreamProxy] = {}
+"""The last proxy of each stream. `print` holds none while it writes, so other threads may still be in one that ended:
+it is kept, and taken again for the same stream."""
 _inside = _Inside()
 
 
@@ -66,14 +69,24 @@ def _nothing() -> None:
     pass
 
 
+def _never(_stream: Any) -> bool:
+    return False
+
+
 _current_sink: Callable[[], Sink | None] = _nobody
 _show_first: Callable[[], None] = _nothing
+_comes_by_descriptor: Callable[[Any], bool] = _never
 
 
-def show_first(show: Callable[[], None]) -> None:
-    """Sets what is called before something is printed, so that what was written before is shown before."""
-    global _show_first  # noqa: PLW0603
-    _show_first = show
+def know_of_descriptors(show_first: Callable[[], None], comes_by_descriptor: Callable[[Any], bool]) -> None:
+    """Sets what is asked before something is written.
+
+    Args:
+        show_first: Shows what was written before.
+        comes_by_descriptor: Says whether bytes for the buffer of a stream will be seen by its descriptor.
+    """
+    global _show_first, _comes_by_descriptor  # noqa: PLW0603
+    _show_first, _comes_by_descriptor = show_first, comes_by_descriptor
 
 
 def attribute_by(current_sink: Callable[[], Sink | None]) -> None:
@@ -148,7 +161,21 @@ class StreamProxy(_Proxy):
     @property
     def buffer(self) -> Any:
         """The stream's binary buffer, copied likewise."""
-        return _Proxy(self.__wrapped__.buffer, self._self_name)
+        return _Buffer(self.__wrapped__, self._self_name)
+
+
+class _Buffer(_Proxy):
+    """The binary buffer of a text stream."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        super().__init__(stream.buffer, name)
+        self._self_stream = stream
+
+    def write(self, data: Any) -> Any:
+        """Copies what is not seen by its descriptor, then writes it where it went before."""
+        if _comes_by_descriptor(self._self_stream):
+            return self.__wrapped__.write(data)
+        return super().write(data)
 
 
 def start(sink: Sink) -> None:
@@ -159,7 +186,9 @@ def start(sink: Sink) -> None:
             stream = getattr(sys, name, None)
             if stream is None or type(stream) is StreamProxy:
                 continue
-            proxy = StreamProxy(stream, name)
+            proxy = _proxies.get(name)
+            if proxy is None or proxy.__wrapped__ is not stream:
+                proxy = _proxies[name] = StreamProxy(stream, name)
             setattr(sys, name, proxy)
             # Handlers that were made before hold the stream itself.
             for handler, held in _handlers():
@@ -181,6 +210,8 @@ def stop(sink: Sink) -> None:
         for handler, stream in _handlers():
             if type(stream) is StreamProxy:
                 handler.stream = stream.__wrapped__
+        if threading.active_count() == 1:
+            _proxies.clear()  # Nobody is in one, and a stream lives no longer than without us.
 
 
 def _handlers() -> list[tuple[Any, Any]]:

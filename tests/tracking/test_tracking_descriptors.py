@@ -1,6 +1,8 @@
 """What is written past Python's streams is in the log, and on the terminal as without nxtrack."""
 
+import collections
 import contextlib
+import json
 import os
 import pty
 import select
@@ -459,12 +461,13 @@ def test_what_a_consumer_writes_is_no_text_of_the_generator(on_pipes, only):
 
 
 SIDE_BY_SIDE = """
-    barrier = threading.Barrier(2)
+    barrier, lock = threading.Barrier(2), threading.Lock()
     def solve(name):
         with track(name=name, capture=CAPTURE):
             barrier.wait()
             c(f"c of {name}\\n")
-            print("python of", name)
+            with lock:  # as `print` writes a line in several pieces
+                print("python of", name)
             barrier.wait()
     if MAIN:
         thread = threading.Thread(target=solve, args=("b",))
@@ -660,3 +663,60 @@ def test_interrupts_leave_the_descriptors_as_they_were(on_pipes):
     assert int(interrupted) > 50
     assert int(wrong) <= int(interrupted) / 50
     assert out.endswith("c\npython\nshown\n")
+
+
+# -- threads that print while runs begin and end ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("capture", ["fd", "sys"])
+def test_threads_that_print_while_runs_begin_and_end(on_pipes, capture, unbuffered):
+    """`print` holds neither its stream nor its descriptor while it writes."""
+    out, err = on_pipes(
+        """
+        sys.setswitchinterval(1e-6)
+        talking = True
+        told = [0, 0]
+        def talk(number):
+            while talking:
+                print(number, told[number], flush=True)  # as buffers of Python 3.11 break when threads fill them
+                told[number] += 1
+        threads = [threading.Thread(target=talk, args=(number,)) for number in (0, 1)]
+        [thread.start() for thread in threads]
+        @track(capture=CAPTURE)
+        def solve():
+            pass
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            solve()
+        talking = False
+        [thread.join() for thread in threads]
+        print(told, file=sys.stderr)
+        """.replace("CAPTURE", repr(capture)),
+        PYTHONUNBUFFERED=unbuffered,
+        NXTRACK_DURABILITY="process",
+    )
+    (told,) = err.splitlines()
+    expected = collections.Counter()
+    for number, times in enumerate(json.loads(told)):
+        for time_told in range(times):
+            expected.update(f"{number} {time_told}\n")
+    assert collections.Counter(out) == expected  # Threads may well disturb each other's lines.
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_bytes_for_a_buffer_are_in_the_log_once(on_pipes, only, unbuffered):
+    out, _ = on_pipes(
+        """
+        with track():
+            sys.stdout.buffer.write(b"first\\n")
+            sys.stdout.buffer.flush()
+            c("c\\n")
+            print("text", flush=True)
+            sys.stdout.buffer.write(b"last\\n")
+            sys.stdout.flush()
+        """,
+        PYTHONUNBUFFERED=unbuffered,
+    )
+    assert out == "first\nc\ntext\nlast\n"
+    assert only().logs == out
