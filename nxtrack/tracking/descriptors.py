@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nxtrack.spool import system
-from nxtrack.tracking import channels, ownstreams, stdio, streams
+from nxtrack.tracking import channels, endings, ownstreams, stdio, streams
 from nxtrack.tracking.faults import absorbed
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ INTERVAL_SECONDS = 0.05
 _IN_PART = "What is written past Python's streams is in the log only in part: {why}."
 _IDLE_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
+_PATIENCE_SECONDS = 1.0
 _lock = threading.RLock()
 _channels: list[Channel] = []
 _saved: dict[int, int] = {}
@@ -60,10 +62,10 @@ def enter(channel: Channel) -> None:
                 channel.shared = other.shared = True
         _channels.append(channel)
         try:
-            _point()
+            _point(channel)
         except OSError:
             _channels.remove(channel)
-            _point()
+            _point(_top())
             _close()
             raise
         _watch()
@@ -78,7 +80,7 @@ def leave(channel: Channel) -> None:
         if channel in _channels:
             _flush()
             _channels.remove(channel)
-        _point()
+        _point(_top())
         _drain(channel)
         _close()
 
@@ -155,15 +157,19 @@ def _flush() -> None:
     ownstreams.flush()
 
 
-def _point() -> None:
-    """Leads the descriptors where they belong now; whoever is interrupted here may call it once more."""
-    top = _channels[-1] if _channels else None
+def _top() -> Channel | None:
+    return _channels[-1] if _channels else None
+
+
+def _point(top: Channel | None) -> None:
+    """Leads the descriptors to a run's log or back; whoever is interrupted here may call it once more."""
     if top is not None and not _saved:
         for descriptor in channels.DESCRIPTORS.values():
             if top.target(descriptor) is not None:
                 _saved[descriptor] = _duplicate(descriptor)
         ownstreams.take(_saved)
         stdio.by_line()
+        _prepare_to_end()
     for descriptor, saved in list(_saved.items()):
         if descriptor in _led and _place(descriptor) != _led[descriptor]:
             continue  # The program has led it elsewhere meanwhile, which is its own affair.
@@ -342,6 +348,31 @@ def forget() -> None:
     while _saved:
         with suppress(OSError):
             os.close(_saved.popitem()[1])
+
+
+@cache
+def _prepare_to_end() -> None:
+    endings.before(_before_end, _after_end)
+
+
+@absorbed
+def _before_end() -> None:
+    """Shows what is not shown yet, and leads the descriptors back, as the process is about to end in an instant."""
+    if _saved and _lock.acquire(timeout=_PATIENCE_SECONDS):
+        try:
+            if _channels:
+                _drain(_channels[-1])
+            _point(None)
+        finally:
+            _lock.release()
+
+
+@absorbed
+def _after_end() -> None:
+    """Goes on as before: the process did not end."""
+    with _lock:
+        if _saved:
+            _point(_top())
 
 
 @absorbed

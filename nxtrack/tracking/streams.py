@@ -85,7 +85,7 @@ def know_of_descriptors(show_first: Callable[[], None], comes_by_descriptor: Cal
         show_first: Shows what was written before.
         comes_by_descriptor: Says whether bytes for the buffer of a stream will be seen by its descriptor.
     """
-    global _show_first, _comes_by_descriptor  # noqa: PLW0603
+    global _show_first, _comes_by_descriptor
     _show_first, _comes_by_descriptor = show_first, comes_by_descriptor
 
 

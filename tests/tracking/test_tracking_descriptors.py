@@ -376,6 +376,41 @@ def test_a_run_that_is_open_when_the_program_ends_is_shown(on_pipes, recovered):
     assert recovered().logs == "last words\n"
 
 
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("os._exit(4)", 4),
+        ("os.abort()", -signal.SIGABRT),
+        ("os.execv('/bin/sh', ['sh', '-c', 'echo another; echo program >&2; exit 3'])", 3),
+        ("os.execlp('sh', 'sh', '-c', 'echo another; echo program >&2; exit 3')", 3),
+    ],
+)
+def test_last_words_before_a_process_ends_in_an_instant(on_pipes, recovered, end, status):
+    text = """
+        with track():
+            print("python", flush=True)
+            os.write(1, b"last\\n")
+            os.write(2, b"words\\n")
+            END
+        """.replace("END", end)
+    bare = on_pipes(text, status=status, BARE="1")
+    assert on_pipes(text, status=status) == bare
+    assert bare[0].startswith("python\nlast\n")
+    assert sorted(recovered().logs.splitlines()) == ["last", "python", "words"]
+
+
+def test_a_program_that_cannot_be_started_leaves_the_capture_as_it_was(on_pipes, only):
+    out, _ = on_pipes("""
+        with track():
+            os.write(1, b"before\\n")
+            try:
+                os.execv("nothing-there", ["nothing-there"])
+            except FileNotFoundError:
+                os.write(1, b"after\\n")
+    """)
+    assert out == only().logs == "before\nafter\n"
+
+
 def test_an_exception_is_as_without_us(on_a_terminal, only):
     text = """
         with track():
