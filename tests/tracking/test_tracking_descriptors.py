@@ -755,3 +755,32 @@ def test_bytes_for_a_buffer_are_in_the_log_once(on_pipes, only, unbuffered):
     )
     assert out == "first\nc\ntext\nlast\n"
     assert only().logs == out
+
+
+def test_a_program_that_opens_its_output_anew_is_shown_and_told(on_pipes, only):
+    """It empties the log by that, as it would empty a file that the output led to."""
+    out, err = on_pipes("""
+        with track():
+            print("python", flush=True)
+            time.sleep(0.2)
+            subprocess.run(["sh", "-c", "echo anew > /dev/stdout; echo longer than all that; echo error > /dev/stderr"])
+            c("c\\n")
+    """)
+    assert (out, err) == ("python\nanew\nlonger than all that\nc\n", "error\n")
+    run = only()
+    assert sorted(run.logs.splitlines()) == ["anew", "c", "error", "longer than all that"]
+    assert "opened its standard output anew" in run.notes[0]
+
+
+def test_errors_that_are_moved_to_the_log_take_no_more_disk(on_pipes, only):
+    _, err = on_pipes("""
+        folder = os.path.join(os.environ["NXTRACK_DIR"], "captures")
+        with track():
+            for _ in range(10):
+                os.write(2, b"e" * 999_999 + b"\\n")
+                time.sleep(0.1)
+            disk = sum(os.stat(os.path.join(folder, name)).st_blocks * 512 for name in os.listdir(folder))
+        print("\\n", disk, file=sys.stderr)
+    """)
+    assert int(err.split()[-1]) < 12_000_000
+    assert len(only().logs) == 10_000_000
