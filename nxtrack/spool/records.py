@@ -80,6 +80,7 @@ class Start(Record, tag="start"):
         capture: What takes the run's log until it ends, when descriptors are captured.
         errors: What takes descriptor 2, when that led elsewhere than descriptor 1.
         max_log: Bytes that are kept of its log; None for all.
+        plain: Its log is read without colours and other escape sequences.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Start(Record, tag="start"):
     capture: str | None = None
     errors: str | None = None
     max_log: int | None = None
+    plain: bool = False
 
 
 class Update(Record, tag="update"):

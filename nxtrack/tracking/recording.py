@@ -138,6 +138,7 @@ class Recording:
             options=option_texts(run.options, plan.redaction),
             batch_experiment_id=plan.batch_experiment_id,
             max_log=self._settings.max_log,
+            plain=self._settings.ansi == "strip",
             capture=None if channel is None else channel.capture.name,
             errors=None if channel is None or channel.errors is None else channel.errors.name,
         )

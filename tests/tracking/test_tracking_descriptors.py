@@ -627,6 +627,19 @@ def test_progress_is_kept_as_it_stood_last(on_pipes, only):
     assert only().logs == "100% of the nodes\ndone\n"
 
 
+@pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_colours_are_kept_or_left_out_as_it_was_said_where_the_run_was_tracked(on_pipes, recovered, end):
+    text = """
+        with track():
+            c("\\x1b[31mred\\x1b[0m\\n")
+            print("\\x1b[1mbold\\x1b[m", flush=True)
+            END
+        """.replace("END", end)
+    out, _ = on_pipes(text, status=0 if end == "pass" else -9, NXTRACK_ANSI="strip")
+    assert recovered().logs == "red\nbold\n"
+    assert end != "pass" or out == "\x1b[31mred\x1b[0m\n\x1b[1mbold\x1b[m\n"
+
+
 # -- where it would do harm --------------------------------------------------------------------------------
 
 
