@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from nxtrack.spool import system
 from nxtrack.tracking import channels, endings, ownstreams, stdio, streams
-from nxtrack.tracking.faults import absorbed
+from nxtrack.tracking.faults import absorbed, describe
 
 if TYPE_CHECKING:
     from nxtrack.spool.captures import Capture
@@ -63,11 +63,11 @@ def enter(channel: Channel) -> None:
         _channels.append(channel)
         try:
             _point(channel)
-        except OSError:
+        except OSError as error:
+            channel.notes.append(_IN_PART.format(why=describe(error)))
             _channels.remove(channel)
             _point(_top())
             _close()
-            raise
         _watch()
 
 
