@@ -23,6 +23,7 @@ Capture = Literal["auto", "fd", "sys", "off"]
 Stream = Literal["stderr", "stdout"]
 Durability = Literal["power", "process"]
 SolverMetrics = Literal["auto", "off"]
+Ansi = Literal["keep", "strip"]
 
 _DECIMAL_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS = _DECIMAL_UNITS | {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -45,6 +46,7 @@ class Settings:
         max_spool: Bytes that the spool may hold, or None for no limit: delivered runs give way, oldest first, and when
             those that wait hold more, new ones are refused (`NXTRACK_MAX_SPOOL`).
         max_log: Bytes of a run's log that are kept of its head and tail, or None for all (`NXTRACK_MAX_LOG`).
+        ansi: `strip` leaves colours and other escape sequences out of logs (`NXTRACK_ANSI`).
         solver_metrics: `auto` reads a run's log for what a solver says of itself (`NXTRACK_SOLVER_METRICS`).
         jobs: Connections a flush works with (`NXTRACK_JOBS`).
         rate: Run posts a second, 0 for no limit; the platform documents 5 (`NXTRACK_RATE`).
@@ -69,6 +71,7 @@ class Settings:
     settle: float = 60.0
     max_spool: int | None = 10 * 10**9
     max_log: int | None = 50 * 10**6
+    ansi: Ansi = "keep"
     solver_metrics: SolverMetrics = "auto"
     jobs: int = 8
     rate: float = 5.0
@@ -158,6 +161,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "settle": lambda value: _number(value, 0),
     "max_spool": _limit,
     "max_log": _limit,
+    "ansi": lambda value: parse_choice(value, get_args(Ansi)),
     "solver_metrics": lambda value: parse_choice(value, get_args(SolverMetrics)),
     "jobs": lambda value: int(_number(value, 1)),
     "rate": lambda value: _number(value, 0),

@@ -37,6 +37,7 @@ VARIABLES = [
     ("NXTRACK_BACKOFF", "backoff", "0.5", 0.5),
     ("NXTRACK_EXIT_WAIT", "exit_wait", "0", 0.0),
     ("NXTRACK_ANSWER_WAIT", "answer_wait", "2.5", 2.5),
+    ("NXTRACK_ANSI", "ansi", "Strip", "strip"),
     ("NXTRACK_SOLVER_METRICS", "solver_metrics", "OFF", "off"),
     ("NEXTMV_API_KEY", "api_key", f" {SECRET} ", SECRET),
     ("NEXTMV_ENDPOINT", "endpoint", "https://eu", "https://eu"),
@@ -47,6 +48,7 @@ VARIABLES = [
 WRONG = [
     ("NXTRACK_MODE", "mode", "sometimes"),
     ("NXTRACK_CAPTURE", "capture", "on"),
+    ("NXTRACK_ANSI", "ansi", "drop"),
     ("NXTRACK_SOLVER_METRICS", "solver_metrics", "on"),
     ("NXTRACK_STREAMS", "streams", "stdin"),
     ("NXTRACK_DURABILITY", "durability", "forever"),

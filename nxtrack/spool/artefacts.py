@@ -32,15 +32,22 @@ class Source:
         size: How many bytes.
     """
 
-    __slots__ = ("_data", "_parts", "_path", "size")
+    __slots__ = ("_data", "_parts", "_path", "_plain", "size")
 
     def __init__(
-        self, *, data: bytes = b"", path: str = "", size: int | None = None, parts: tuple[Part, ...] = ()
+        self,
+        *,
+        data: bytes = b"",
+        path: str = "",
+        size: int | None = None,
+        parts: tuple[Part, ...] = (),
+        plain: bool = False,
     ) -> None:
         """Takes bytes, or the path of a file, how many bytes it gives, and the parts that are made readable first."""
         self._data = data
         self._path = path
         self._parts = parts
+        self._plain = plain
         self.size = len(data) if size is None else size
 
     def open(self) -> BinaryIO:
@@ -59,7 +66,9 @@ class Source:
             if error.errno in NO_FILE:
                 raise RunCorrupt(f"{name} is gone from the spool.") from error
             raise SpoolUnavailable(f"{name} cannot be opened: {reason(error)}.") from error
-        return io.BufferedReader(LogText(readable(file, self._parts), file.close)) if self._parts else file
+        if not self._parts:
+            return file
+        return io.BufferedReader(LogText(readable(file, self._parts, plain=self._plain), file.close))
 
     def read(self) -> bytes:
         """Returns all bytes."""
@@ -123,8 +132,8 @@ def _log(paths: Layout, run: RunRecord) -> Source | None:
         if (seen, checksum) != (known.size - known.cut, known.crc):
             raise RunCorrupt(f"Run {start.id} is damaged: its log does not match its checksum.")
         # The platform takes no text but UTF-8 ("Track runs", logs), and people none that overwrites itself.
-        length = sum(map(len, readable(file, parts)))
-    return Source(path=path, size=length, parts=parts)
+        length = sum(map(len, readable(file, parts, plain=start.plain)))
+    return Source(path=path, size=length, parts=parts, plain=start.plain)
 
 
 def _chunks(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:

@@ -7,13 +7,17 @@ The run's start names the file, so that what a killed process wrote is found.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
+import stat
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nxtrack.spool import ids, masks, system
-from nxtrack.spool.layout import create
+from nxtrack.spool.layout import create, open_file
+from nxtrack.spool.logfile import write_all
 
 if TYPE_CHECKING:
     from nxtrack.spool.layout import Layout
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 _ORPHAN_SECONDS = 60.0
 _CHUNK = 1 << 16
+_BLOCK = 1 << 12
+"""Bytes that a disk gives and takes at once; with larger ones a little less is given back."""
 _MOST_AT_HAND = 4
 
 
@@ -66,7 +72,10 @@ class Capture:
 
     def unseen(self) -> bytes:
         """Returns what was written to it since it was last asked, or some of it."""
-        if os.fstat(self.descriptor).st_size <= self._seen:
+        size = os.fstat(self.descriptor).st_size
+        if size < self._seen:
+            self._seen = 0  # Somebody opened it anew, by /dev/stderr say, and emptied it.
+        if size == self._seen:
             return b""
         os.lseek(self.descriptor, self._seen, os.SEEK_SET)
         data = os.read(self.descriptor, _CHUNK)
@@ -74,11 +83,14 @@ class Capture:
         return data
 
     def moved(self, size: int) -> None:
-        """Overwrites the last `size` bytes that were seen with zeros: they stand elsewhere now.
+        """Makes zeros of the last `size` bytes that were seen, as they stand elsewhere now; their room is given back.
 
         Raises:
             OSError: They cannot be.
         """
+        begin = (self._seen - size) // _BLOCK * _BLOCK  # All before is zeros already.
+        if system.give_back(self.descriptor, begin, self._seen):
+            return
         target = os.open(self._path, os.O_WRONLY)
         try:
             os.lseek(target, self._seen - size, os.SEEK_SET)
@@ -187,7 +199,7 @@ def _clear() -> None:
 def path_of_log(paths: Layout, start: Start) -> str:
     """Returns where a run's log stands: before the run ended, that may be what captured it."""
     path = paths.log(start.id)
-    if start.capture and not os.path.lexists(path) and os.path.basename(start.capture) == start.capture:  # noqa: PTH119
+    if start.capture and ids.is_id(start.capture) and not os.path.lexists(path):
         return paths.capture(start.capture)
     return path
 
@@ -199,47 +211,68 @@ def adopt(paths: Layout, start: Start) -> None:
         OSError: It cannot be done now.
     """
     path, captured = paths.log(start.id), path_of_log(paths, start)
-    if captured != path:
-        with suppress(FileNotFoundError):
-            if os.lstat(captured).st_size:
-                os.rename(captured, path)  # noqa: PTH104
-            else:
-                os.unlink(captured)  # noqa: PTH108
-    if start.errors and os.path.basename(start.errors) == start.errors:  # noqa: PTH119
-        _append_errors(paths, start, path)
+    if captured != path and (found := _file(captured)) is not None:
+        if found.st_size:
+            os.rename(captured, path)  # noqa: PTH104
+        else:
+            os.unlink(captured)  # noqa: PTH108
+    if start.errors and ids.is_id(start.errors):
+        _append_errors(paths.capture(start.errors), path)
     masks.apply(paths, start.id, start.max_log)
 
 
-def _append_errors(paths: Layout, start: Start, path: str) -> None:
-    """Appends what was written to stderr and had not been moved to the log yet: all behind the leading zeros."""
-    assert start.errors is not None
-    source = paths.capture(start.errors)
-    try:
-        descriptor = os.open(source, system.READ)
-    except OSError:
-        return
-    with os.fdopen(descriptor, "rb") as file:
-        # Of what is moved at once, some may have been and its zeros not written: that twice is better than not at all.
-        rest = file.read().lstrip(b"\0")
-    if rest:
-        target = os.open(path, system.READ_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(target, rest)
-        finally:
-            os.close(target)
+def _file(path: str) -> os.stat_result | None:
+    """Returns what is known of a file; None when there is none, or something else in its place."""
     with suppress(FileNotFoundError):
-        os.unlink(source)  # noqa: PTH108
+        found = os.lstat(path)
+        return found if stat.S_ISREG(found.st_mode) else None
+    return None
+
+
+def _append_errors(source: str, path: str) -> None:
+    """Appends what was written to stderr and had not been moved to the log yet: all behind the leading zeros."""
+    if _file(source) is None:
+        return
+    descriptor = open_file(source, system.READ)
+    target = -1
+    try:
+        _skip_holes(descriptor)
+        begun = False
+        # Of what is moved at once, some may have been and its zeros not written: that twice is better than not at all.
+        while chunk := os.read(descriptor, _CHUNK):
+            rest = chunk if begun else chunk.lstrip(b"\0")
+            if rest and not begun:
+                begun, target = True, open_file(path, system.READ_APPEND | os.O_CREAT)
+            if rest:
+                write_all(target, rest)
+    finally:
+        os.close(descriptor)
+        if target >= 0:
+            os.close(target)
+    os.unlink(source)  # noqa: PTH108
+
+
+def _skip_holes(descriptor: int) -> None:
+    if sys.platform != "win32":
+        try:
+            os.lseek(descriptor, 0, os.SEEK_DATA)
+        except OSError as error:  # Where nothing but holes is left, it says so; what knows no holes has none.
+            os.lseek(descriptor, 0, os.SEEK_END if error.errno == errno.ENXIO else os.SEEK_SET)
 
 
 def sweep(paths: Layout) -> None:
     """Removes files that dead processes left behind. Only for when no run of a dead process waits for recovery."""
     now = time.time()
+    names: list[str] = []
     with suppress(OSError):
-        for name in os.listdir(paths.captures):  # noqa: PTH208
-            path = paths.capture(name)
-            if 0 <= now - os.lstat(path).st_mtime < _ORPHAN_SECONDS:
+        names = os.listdir(paths.captures)  # noqa: PTH208
+    for name in names:
+        path = paths.capture(name)
+        with suppress(OSError):  # Something else may stand there.
+            found = _file(path)
+            if found is None or 0 <= now - found.st_mtime < _ORPHAN_SECONDS:
                 continue
-            descriptor = os.open(path, system.READ_APPEND)
+            descriptor = open_file(path, system.READ_APPEND)
             try:
                 if system.try_lock(descriptor):
                     os.unlink(path)  # noqa: PTH108

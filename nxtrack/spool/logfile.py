@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16
 _STEP = 1 << 20
 """Bytes between head and tail that are given back at once."""
+_REMEMBERED = 64
+"""Bytes by which a file is known again."""
 _NEAR = 4096
 """Bytes within which the end of a line is looked for where a log is cut."""
 
@@ -58,6 +60,7 @@ class LogFile:
         "_beyond",
         "_descriptor",
         "_freed",
+        "_last",
         "_lent",
         "_most",
         "_own",
@@ -87,6 +90,7 @@ class LogFile:
         self._descriptor = -1 if capture is None else capture.descriptor
         self._size = self._freed = self._seen = self._beyond = 0
         self.is_full = self._lent = False
+        self._last = b"", 0
         self._own: deque[tuple[int, int]] = deque()
 
     @property
@@ -114,8 +118,12 @@ class LogFile:
             if self.capture is None:
                 self._size += len(data)
             else:
-                self._size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
-                self._own.append((self._size - len(data), self._size))
+                size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+                if size < self._size:
+                    self._begin_again()
+                self._size = size
+                self._own.append((size - len(data), size))
+                self._remember(data, size)
         except OSError as error:
             self.cut = reason(error)
             raise
@@ -159,7 +167,10 @@ class LogFile:
         """
         if self._descriptor < 0:
             return b""
-        self._size = size = os.fstat(self._descriptor).st_size
+        size = os.fstat(self._descriptor).st_size
+        if size < self._size or (size > self._seen and self._is_another()):
+            self._begin_again()
+        self._size = size
         if self._most is not None and size > self._most:
             self._give_back(self._most)
         own = self._own
@@ -171,8 +182,28 @@ class LogFile:
             os.lseek(self._descriptor, self._seen, os.SEEK_SET)
             data = os.read(self._descriptor, end - self._seen)
             self._seen += len(data)
+            self._remember(data, self._seen)
             return data
         return b""
+
+    def _remember(self, data: bytes, end: int) -> None:
+        self._last = data[-_REMEMBERED:], end
+
+    def _is_another(self) -> bool:
+        """Says whether what is known to have been written last is not there any more."""
+        known, end = self._last
+        begin = end - len(known)
+        if begin < self._freed:
+            return False
+        os.lseek(self._descriptor, begin, os.SEEK_SET)
+        return os.read(self._descriptor, len(known)) != known
+
+    def _begin_again(self) -> None:
+        """Takes note that somebody emptied the file: all that it holds came since."""
+        self._freed = self._seen = 0
+        self._last = b"", 0
+        self._own.clear()
+        self.cut = "a program opened its standard output anew, by /dev/stdout say, and emptied it"
 
     def _give_back(self, most: int) -> None:
         """Gives the middle of what is too long back to the disk; where that cannot be done, the log ends here."""

@@ -31,7 +31,16 @@ _LICENCE = re.compile(
 _LINE_END = "\n"
 
 _NO_UTF8 = re.compile("[\udc80-\udcff]")
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+_ANSI = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours, moves of the cursor
+    r"|[\]PX^_][^\x07\x1b\r\n]*(?:\x07|\x1b\\)"  # titles, links and other strings, which end on their line
+    r"|[ -/]+[0-~]|[0-~])?"
+)
+"""Escape sequences, after ECMA-48."""
+_LONGEST_PREFIX = 32
+"""Characters before a licence by which it is known, at most."""
+_HELD = 4096
+"""Characters at the end of a long line that wait for what they may be the beginning of."""
 
 
 class Part(NamedTuple):
@@ -55,12 +64,15 @@ def readable(file: BinaryIO, parts: tuple[Part, ...], *, plain: bool = False) ->
     """
     escaped, last = 0, ""
     for part in parts:
-        for text in _whole_lines(_decoded(file, part)):
+        for lines in _whole_lines(_decoded(file, part)):
+            text = _last_states(lines)
             if _NO_UTF8.search(text):
-                text, number = _NO_UTF8.subn(_escape, text)  # noqa: PLW2901
-                escaped += number
-            last = _tidy(text, plain=plain)
-            yield last.encode()
+                shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                escaped += (len(shown) - len(text)) // 3  # of one character each become four
+                text = shown
+            text = _tidy(text, plain=plain)
+            last = text or last
+            yield text.encode()
         if part.cut:
             yield (b"" if last.endswith(_LINE_END) else b"\n") + left_out(part.cut)
     if escaped:
@@ -86,7 +98,11 @@ def _whole_lines(chunks: Iterator[str]) -> Iterator[str]:
     rest = ""
     for chunk in chunks:
         text = rest + chunk
-        end = len(text) if len(text) > _LONGEST_LINE else text.rfind("\n") + 1
+        end = text.rfind("\n") + 1
+        if "\r" in chunk:  # Of a line that is written over and over, a state at a time is enough.
+            text = text[:end] + _last_state(text[end:])
+        if len(text) - end > _LONGEST_LINE:
+            end = _seam(text)
         rest = text[end:]
         if end:
             yield text[:end]
@@ -94,13 +110,23 @@ def _whole_lines(chunks: Iterator[str]) -> Iterator[str]:
         yield rest
 
 
-def _escape(match: re.Match[str]) -> str:
-    return f"\\x{ord(match[0]) - 0xDC00:02x}"
+def _seam(text: str) -> int:
+    """Returns where a line that is too long may be cut: within nothing that is looked for."""
+    seam = len(text) - _HELD
+    for pattern, before in ((_LICENCE, _LONGEST_PREFIX), (_ANSI, 0)):
+        for match in pattern.finditer(text, max(0, seam - _HELD)):
+            if match.start() - before < seam < match.end():
+                seam = max(1, match.start() - before)
+    return seam
+
+
+def _last_states(text: str) -> str:
+    if "\r" in text:
+        return "\n".join([_last_state(line) if "\r" in line else line for line in text.split("\n")])
+    return text
 
 
 def _tidy(text: str, *, plain: bool) -> str:
-    if "\r" in text:
-        text = "\n".join([_last_state(line) if "\r" in line else line for line in text.split("\n")])
     if any(word in text for word in _LICENCE_WORDS):
         text = _LICENCE.sub(MASK, text)
     if plain and "\x1b" in text:
@@ -111,7 +137,7 @@ def _tidy(text: str, *, plain: bool) -> str:
 def _last_state(line: str) -> str:
     """Returns what a line shows that was written over: what stands behind its last carriage return."""
     shown = line.rstrip("\r")
-    return shown.rpartition("\r")[2] + line[len(shown) :]
+    return shown.rpartition("\r")[2] + line[len(shown) : len(shown) + 1]
 
 
 class LogText(io.RawIOBase):

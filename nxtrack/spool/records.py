@@ -87,6 +87,7 @@ class Start(Record, tag="start"):
         errors: What takes descriptor 2, when that led elsewhere than descriptor 1.
         max_log: Bytes that are kept of its log; None for all.
         unread: Should the process die, what a solver says in the log is not to be made metrics.
+        plain: Its log is read without colours and other escape sequences.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Start(Record, tag="start"):
     errors: str | None = None
     max_log: int | None = None
     unread: bool = False
+    plain: bool = False
 
 
 class Update(Record, tag="update"):

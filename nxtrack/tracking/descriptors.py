@@ -14,11 +14,12 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nxtrack.spool import system
-from nxtrack.tracking import channels, ownstreams, stdio, streams
-from nxtrack.tracking.faults import absorbed
+from nxtrack.tracking import channels, endings, ownstreams, stdio, streams
+from nxtrack.tracking.faults import absorbed, describe
 
 if TYPE_CHECKING:
     from nxtrack.spool.captures import Capture
@@ -33,6 +34,7 @@ _IN_PART = "What is written past Python's streams is in the log only in part: {w
 _IDLE_SECONDS = 1.0
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.5
+_PATIENCE_SECONDS = 1.0
 _lock = threading.RLock()
 _channels: list[Channel] = []
 _saved: dict[int, int] = {}
@@ -63,12 +65,12 @@ def capture_descriptors(channel: Channel) -> None:
                 channel.shared = other.shared = True
         _channels.append(channel)
         try:
-            _point()
-        except OSError:
+            _point(channel)
+        except OSError as error:
+            channel.notes.append(_IN_PART.format(why=describe(error)))
             _channels.remove(channel)
-            _point()
+            _point(_top())
             _close()
-            raise
         _watch()
 
 
@@ -81,7 +83,7 @@ def restore_descriptors(channel: Channel) -> None:
         if channel in _channels:
             _flush()
             _channels.remove(channel)
-        _point()
+        _point(_top())
         _drain(channel)
         _close()
 
@@ -167,15 +169,19 @@ def _flush() -> None:
     ownstreams.flush()
 
 
-def _point() -> None:
-    """Leads the descriptors where they belong now; whoever is interrupted here may call it once more."""
-    top = _channels[-1] if _channels else None
+def _top() -> Channel | None:
+    return _channels[-1] if _channels else None
+
+
+def _point(top: Channel | None) -> None:
+    """Leads the descriptors to a run's log or back; whoever is interrupted here may call it once more."""
     if top is not None and not _saved:
         for descriptor in (1, 2):
             if top.capture_of(descriptor) is not None:
                 _saved[descriptor] = _duplicate(descriptor)
         ownstreams.take(_saved)
         stdio.by_line()
+        _prepare_to_end()
     for descriptor, saved in list(_saved.items()):
         if descriptor in _led and _place(descriptor) != _led[descriptor]:
             continue  # The program has led it elsewhere meanwhile, which is its own affair.
@@ -190,10 +196,12 @@ def _close() -> None:
     """Lets go of where the descriptors led, when they lead there again."""
     if not _channels and _saved:
         stdio.as_before(_saved.get(1, 1))
-        ownstreams.release()
+        in_use = ownstreams.release()
         _led.clear()
         while _saved:
-            os.close(_saved.popitem()[1])
+            saved = _saved.popitem()[1]
+            if saved not in in_use:  # Else its number might soon be another file's.
+                os.close(saved)
 
 
 def _place(descriptor: int) -> tuple[int, int]:
@@ -362,6 +370,31 @@ def forget() -> None:
             os.close(_saved.popitem()[1])
 
 
+@cache
+def _prepare_to_end() -> None:
+    endings.before(_before_end, _after_end)
+
+
+@absorbed
+def _before_end() -> None:
+    """Shows what is not shown yet, and leads the descriptors back, as the process is about to end in an instant."""
+    if _saved and _lock.acquire(timeout=_PATIENCE_SECONDS):
+        try:
+            if _channels:
+                _drain(_channels[-1])
+            _point(None)
+        finally:
+            _lock.release()
+
+
+@absorbed
+def _after_end() -> None:
+    """Goes on as before: the process did not end."""
+    with _lock:
+        if _saved:
+            _point(_top())
+
+
 @absorbed
 def _exit() -> None:
     """Shows what is not shown yet, and leads the descriptors back: a run may be open when the process ends."""
@@ -374,6 +407,6 @@ def _exit() -> None:
 
 def prepare() -> None:
     """Has Python's streams and forks know of captured descriptors; for the first run of a process."""
-    streams.heed_descriptors(before_print, came)
+    streams.heed_descriptors(before_print, came, ownstreams.comes_by_descriptor)
     atexit.register(_exit)
     system.at_fork(forget, before=_before_fork, in_parent=_after_fork)

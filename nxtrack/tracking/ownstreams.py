@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _TEXT: Any = io.TextIOWrapper
 _ATTRIBUTES = frozenset({"write", "isatty", "fileno"})
+_PATIENCE_SECONDS = 1.0
 _SIZE_ASKERS = frozenset({"shutil", "tqdm", "rich", "click", "alive_progress", "progressbar", "enlighten"})
 """Packages that look how wide the terminal is."""
 _BUFFERERS = frozenset({"pyomo"})
@@ -35,6 +37,10 @@ class _Own:
         self.raw = raw
         self.descriptor = descriptor
         self.saved = descriptor
+        self.unbuffered = stream.buffer is raw
+        self._lock = threading.RLock()
+        self._released = True
+        self._twin: Any = None
         self._write: Callable[[Any], Any] = stream.write
         self._before: dict[str, Any] = {}
         name = "stdout" if descriptor == 1 else "stderr"
@@ -47,17 +53,44 @@ class _Own:
     def take(self, saved: int) -> None:
         """Leads it to another descriptor, from when something is written to it."""
         kept = self.stream.__dict__
-        self.saved = saved
+        self.saved, self._twin, self._released = saved, None, False
         self._write = self.stream.write
         if not _ATTRIBUTES.isdisjoint(kept):
             self._before = {key: kept[key] for key in _ATTRIBUTES if key in kept}
         kept.update(self._set)
 
     def _divert_and_write(self, data: Any) -> Any:
-        # By what it does lead to, as a thread may still be here from when it was led elsewhere.
-        if self.raw.fileno() != self.saved:
-            self._lead(self.saved)
+        # Another thread may get here when all is over: then it is to leave the stream as it is.
+        if self.unbuffered:
+            return self._write_at_once(data)
+        if not self._released and self.raw.fileno() != self.saved:
+            self.divert()
         return self._write(data)
+
+    def divert(self) -> None:
+        with self._lock:
+            if not self._released and self.raw.fileno() != self.saved:
+                self._try_to_lead(self.saved)
+
+    def _write_at_once(self, data: Any) -> Any:
+        """Writes by a stream of our own: without a buffer's lock, nobody could be waited for who writes by theirs."""
+        with self._lock:
+            if self._released or self.stream.closed:
+                return self._write(data)
+            if self._twin is None:
+                try:
+                    raw: Any = io.FileIO(self.saved, "wb", closefd=False)
+                except OSError:
+                    return self._write(data)
+                encoding, errors = self.stream.encoding, self.stream.errors
+                self._twin = _TEXT(raw, encoding, errors, newline="\n", write_through=True)
+            return self._twin.write(data)
+
+    def _try_to_lead(self, descriptor: int) -> None:
+        try:
+            self._lead(descriptor)
+        except OSError:  # The program closed what is not its own: it writes to where its descriptor leads.
+            self._lead(self.descriptor)
 
     def _lead(self, descriptor: int) -> None:
         name = getattr(self.raw, "name", None)
@@ -78,9 +111,18 @@ class _Own:
                 if key in self._before:
                     kept[key] = self._before[key]
         self._before = {}
-        self.saved = self.descriptor
-        if self.raw.fileno() != self.descriptor:
-            self._lead(self.descriptor)
+        # Bounded, as a signal handler amid a write may have to wait for whoever waits here.
+        free = self._lock.acquire(timeout=_PATIENCE_SECONDS)
+        try:
+            self._released = True
+            if self.raw.fileno() != self.descriptor:
+                self._lead(self.descriptor)
+        finally:
+            if free:
+                self._lock.release()
+            else:
+                _in_use.add(self.saved)
+            self._twin = None
 
     def dissolve(self) -> None:
         """Lets go of itself, so that no collector needs to find it: what stands for the stream's methods holds it."""
@@ -88,6 +130,7 @@ class _Own:
 
 
 _owned: list[_Own] = []
+_in_use: set[int] = set()
 _known: tuple[Any, Any, list[_Own]] = (), (), []
 """The process's own streams, and what can be led elsewhere of them."""
 
@@ -132,6 +175,16 @@ def _found() -> list[_Own]:
     return found
 
 
+def comes_by_descriptor(stream: Any) -> bool:
+    """Says whether bytes that are about to be written to a stream's buffer will be seen by its descriptor."""
+    for own in _owned:
+        if own.stream is stream:
+            if own.unbuffered:
+                return True
+            own.divert()
+    return False
+
+
 def take(saved: Mapping[int, int]) -> None:
     """Leads the streams of some descriptors to others.
 
@@ -155,8 +208,7 @@ def flush() -> None:
     """Has the streams write what they hold back."""
     if _owned:
         for own in _owned:
-            if own.raw.fileno() != own.descriptor:
-                own.flush()
+            own.flush()
         return
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name, None)
@@ -167,10 +219,15 @@ def flush() -> None:
                 pass
 
 
-def release() -> None:
-    """Leads the streams to their own descriptors again."""
+def release() -> set[int]:
+    """Leads the streams to their own descriptors again; returns the others that a thread may still be writing to."""
     flush()
+    owned = _owned.copy()
+    _in_use.clear()
     forget()
+    for own in owned:
+        own.flush()  # Another thread may be about to write to where it led: it holds the buffer's lock meanwhile.
+    return _in_use
 
 
 def forget() -> None:

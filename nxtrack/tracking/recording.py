@@ -148,6 +148,7 @@ class Recording:
             batch_experiment_id=plan.batch_experiment_id,
             max_log=self._settings.max_log,
             unread=self._settings.solver_metrics == "off" or plan.redaction.concerns(solverlogs.NAMES),
+            plain=self._settings.ansi == "strip",
             capture=None if channel is None else channel.capture.name,
             errors=None if channel is None or channel.errors is None else channel.errors.name,
         )

@@ -57,7 +57,8 @@ _BINARY: Any = (bytes, bytearray, memoryview)
 _lock = threading.RLock()
 _sinks: list[Sink] = []
 _proxies: dict[str, StreamProxy] = {}
-"""Those of the process's own streams, to be used again."""
+"""The last proxy of each stream. `print` holds none while it writes, so other threads may still be in one that ended:
+it is kept, and taken again for the same stream."""
 _inside = _Inside()
 
 
@@ -72,18 +73,22 @@ def _no(_: Any) -> bool:
 _current_sink: Callable[[], Sink | None] = _nobody
 _before: Callable[[Any], bool] = _no
 _came: Callable[[bytes], bool] = _no
+_comes_by_descriptor: Callable[[Any], bool] = _no
 
 
-def heed_descriptors(before: Callable[[Any], bool], came: Callable[[bytes], bool]) -> None:
+def heed_descriptors(
+    before: Callable[[Any], bool], came: Callable[[bytes], bool], comes_by_descriptor: Callable[[Any], bool]
+) -> None:
     """Has what is printed heed what comes by captured descriptors.
 
     Args:
         before: Called before something is printed to a stream; shows what was written before, and says whether what
             is printed may come by a descriptor as well.
         came: Says whether it did.
+        comes_by_descriptor: Says whether bytes for the buffer of a stream will surely come by its descriptor.
     """
-    global _before, _came
-    _before, _came = before, came
+    global _before, _came, _comes_by_descriptor
+    _before, _came, _comes_by_descriptor = before, came, comes_by_descriptor
 
 
 def attribute_by(current_sink: Callable[[], Sink | None]) -> None:
@@ -176,7 +181,21 @@ class StreamProxy(_Proxy):
     @property
     def buffer(self) -> Any:
         """The stream's binary buffer, copied likewise."""
-        return _Proxy(self.__wrapped__.buffer, self._self_name)
+        return _Buffer(self.__wrapped__, self._self_name)
+
+
+class _Buffer(_Proxy):
+    """The binary buffer of a text stream."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        super().__init__(stream.buffer, name)
+        self._self_stream = stream
+
+    def write(self, data: Any) -> Any:
+        """Copies what is not seen by its descriptor, then writes it where it went before."""
+        if _comes_by_descriptor(self._self_stream):
+            return self.__wrapped__.write(data)
+        return super().write(data)
 
 
 def start(sink: Sink) -> None:
@@ -190,9 +209,7 @@ def start(sink: Sink) -> None:
                 continue
             proxy = _proxies.get(name)
             if proxy is None or proxy.__wrapped__ is not stream:
-                proxy = StreamProxy(stream, name)
-                if stream is sys.__stdout__ or stream is sys.__stderr__:  # Any other may be the program's to forget.
-                    _proxies[name] = proxy
+                proxy = _proxies[name] = StreamProxy(stream, name)
             setattr(sys, name, proxy)
             # Handlers that were made before hold the stream itself.
             handlers = _handlers() if handlers is None else handlers
@@ -215,6 +232,11 @@ def stop(sink: Sink) -> None:
         for handler, stream in _handlers():
             if type(stream) is StreamProxy:
                 handler.stream = stream.__wrapped__
+        if threading.active_count() == 1:
+            # Nobody is in one, and a stream that the program put there lives no longer than without us.
+            for name, proxy in tuple(_proxies.items()):
+                if proxy.__wrapped__ is not sys.__stdout__ and proxy.__wrapped__ is not sys.__stderr__:
+                    del _proxies[name]
 
 
 def _handlers() -> list[tuple[Any, Any]]:

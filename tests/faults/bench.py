@@ -48,6 +48,9 @@ class Solve:
         size: Bytes that pad its input and its output.
         spared: Why the run may be missing from the platform: "set aside", "rejected", "refused" (counted as lost by the
             spool itself), or "" when it must be there.
+        forks: What its children print is in its log as well.
+        deep: It also writes to its descriptors, past Python's streams; only for a process's main thread.
+        wrote: How many lines it is known to have written, whatever became of it then.
     """
 
     number: int
@@ -56,10 +59,13 @@ class Solve:
     error: str = ""
     size: int = 0
     spared: str = ""
+    forks: bool = False
+    deep: bool = False
+    wrote: int = 0
 
     @property
     def problem(self) -> dict[str, Any]:
-        return {"number": self.number, "pad": "i" * self.size}
+        return {"number": self.number, "pad": "i" * self.size} | ({"deep": True} if self.deep else {})
 
     @property
     def answer(self) -> dict[str, Any]:
@@ -67,13 +73,30 @@ class Solve:
 
     @property
     def log(self) -> str:
-        return f"solving {self.number}\nsolved {self.number}\n"
+        deep = f"deep {self.number}\ndeeper {self.number}\n" if self.deep else ""
+        return f"solving {self.number}\n{deep}solved {self.number}\n"
+
+    @property
+    def printed(self) -> str:
+        """What its program prints to its stdout."""
+        return self.log.replace(f"deeper {self.number}\n", "")
 
 
 SOLVER = """
+import os
+
+def wrote():
+    pass
+
 def solve(problem):
     number, size = problem["number"], len(problem["pad"])
     print(f"solving {number}", flush=True)
+    wrote()
+    if problem.get("deep"):
+        os.write(1, f"deep {number}\\n".encode())
+        wrote()
+        os.write(2, f"deeper {number}\\n".encode())
+        wrote()
     problem["number"] = "the solver changes its input"
     if problem.get("fail"):
         raise ValueError(problem["fail"])
@@ -287,6 +310,17 @@ class Trial:
 
 def differences(solve: Solve, run: Arrived) -> Iterator[str]:
     """Yields what of a run is not as its solve was."""
+    if solve.deep:
+        # stderr goes to a file of its own first, so that its line may come anywhere.
+        lines = run.logs.splitlines(keepends=True)
+        if len(lines) < solve.wrote or not set(lines) >= set(solve.log.splitlines(keepends=True)[: solve.wrote]):
+            yield f"wrote {solve.wrote} lines, and logs are {run.logs[:300]!r}"
+        order = solve.log.splitlines(keepends=True)
+        lines.sort(key=lambda line: order.index(line) if line in order else len(order))
+        run = dataclasses.replace(run, logs="".join(lines))
+    if solve.forks:
+        lines = [line for line in run.logs.splitlines(keepends=True) if line.split() not in _lines_of_others(solve)]
+        run = dataclasses.replace(run, logs="".join(lines))
     if run.input != solve.problem | ({"fail": solve.error} if solve.error else {}):
         yield f"input is {str(run.input)[:200]}"
     if solve.ended or run.status == "succeeded":
@@ -309,6 +343,10 @@ def differences(solve: Solve, run: Arrived) -> Iterator[str]:
         yield f"died as {(run.status, run.error)}"
     elif not (solve.log.startswith(run.logs) or solve.error):
         yield f"logs of the dead are {run.logs[:300]!r}"
+
+
+def _lines_of_others(solve: Solve) -> list[list[str]]:
+    return [line.split() for number in (solve.number + 1, solve.number + 2) for line in Solve(number).log.splitlines()]
 
 
 class Bench:

@@ -1,6 +1,8 @@
 """What is written past Python's streams is in the log, and on the terminal as without nxtrack."""
 
+import collections
 import contextlib
+import json
 import os
 import pty
 import select
@@ -419,6 +421,41 @@ def test_a_run_that_is_open_when_the_program_ends_is_shown(on_pipes, recovered):
     assert recovered().logs == "last words\n"
 
 
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("os._exit(4)", 4),
+        ("os.abort()", -signal.SIGABRT),
+        ("os.execv('/bin/sh', ['sh', '-c', 'echo another; echo program >&2; exit 3'])", 3),
+        ("os.execlp('sh', 'sh', '-c', 'echo another; echo program >&2; exit 3')", 3),
+    ],
+)
+def test_last_words_before_a_process_ends_in_an_instant(on_pipes, recovered, end, status):
+    text = """
+        with track():
+            print("python", flush=True)
+            os.write(1, b"last\\n")
+            os.write(2, b"words\\n")
+            END
+        """.replace("END", end)
+    bare = on_pipes(text, status=status, BARE="1")
+    assert on_pipes(text, status=status) == bare
+    assert bare[0].startswith("python\nlast\n")
+    assert sorted(recovered().logs.splitlines()) == ["last", "python", "words"]
+
+
+def test_a_program_that_cannot_be_started_leaves_the_capture_as_it_was(on_pipes, only):
+    out, _ = on_pipes("""
+        with track():
+            os.write(1, b"before\\n")
+            try:
+                os.execv("nothing-there", ["nothing-there"])
+            except FileNotFoundError:
+                os.write(1, b"after\\n")
+    """)
+    assert out == only().logs == "before\nafter\n"
+
+
 def test_an_exception_is_as_without_us(on_a_terminal, only):
     text = """
         with track():
@@ -504,7 +541,7 @@ def test_what_a_consumer_writes_is_no_text_of_the_generator(on_pipes, only):
 
 
 SIDE_BY_SIDE = """
-    barrier = threading.Barrier(2)
+    barrier, lock = threading.Barrier(2), threading.Lock()
     def solve(name):
         with track(name=name, capture=CAPTURE):
             barrier.wait()
@@ -634,6 +671,19 @@ def test_progress_is_kept_as_it_stood_last(on_pipes, only):
     assert only().logs == "100% of the nodes\ndone\n"
 
 
+@pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_colours_are_kept_or_left_out_as_it_was_said_where_the_run_was_tracked(on_pipes, recovered, end):
+    text = """
+        with track():
+            c("\\x1b[31mred\\x1b[0m\\n")
+            print("\\x1b[1mbold\\x1b[m", flush=True)
+            END
+        """.replace("END", end)
+    out, _ = on_pipes(text, status=0 if end == "pass" else -9, NXTRACK_ANSI="strip")
+    assert recovered().logs == "red\nbold\n"
+    assert end != "pass" or out == "\x1b[31mred\x1b[0m\n\x1b[1mbold\x1b[m\n"
+
+
 # -- where it would do harm --------------------------------------------------------------------------------
 
 
@@ -705,3 +755,89 @@ def test_interrupts_leave_the_descriptors_as_they_were(on_pipes):
     assert int(interrupted) > 50
     assert int(wrong) <= int(interrupted) / 50
     assert out.endswith("c\npython\nshown\n")
+
+
+# -- threads that print while runs begin and end ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("capture", ["fd", "sys"])
+def test_threads_that_print_while_runs_begin_and_end(on_pipes, capture, unbuffered):
+    """`print` holds neither its stream nor its descriptor while it writes."""
+    out, err = on_pipes(
+        """
+        sys.setswitchinterval(1e-6)
+        talking = True
+        told = [0, 0]
+        def talk(number):
+            while talking:
+                print(number, told[number], flush=True)  # as buffers of Python 3.11 break when threads fill them
+                told[number] += 1
+        threads = [threading.Thread(target=talk, args=(number,)) for number in (0, 1)]
+        [thread.start() for thread in threads]
+        @track(capture=CAPTURE)
+        def solve():
+            pass
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            solve()
+        talking = False
+        [thread.join() for thread in threads]
+        print(told, file=sys.stderr)
+        """.replace("CAPTURE", repr(capture)),
+        PYTHONUNBUFFERED=unbuffered,
+        NXTRACK_DURABILITY="process",
+    )
+    (told,) = err.splitlines()
+    expected = collections.Counter()
+    for number, times in enumerate(json.loads(told)):
+        for time_told in range(times):
+            expected.update(f"{number} {time_told}\n")
+    assert collections.Counter(out) == expected  # Threads may well disturb each other's lines.
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_bytes_for_a_buffer_are_in_the_log_once(on_pipes, only, unbuffered):
+    out, _ = on_pipes(
+        """
+        with track():
+            sys.stdout.buffer.write(b"first\\n")
+            sys.stdout.buffer.flush()
+            c("c\\n")
+            print("text", flush=True)
+            sys.stdout.buffer.write(b"last\\n")
+            sys.stdout.flush()
+        """,
+        PYTHONUNBUFFERED=unbuffered,
+    )
+    assert out == "first\nc\ntext\nlast\n"
+    assert only().logs == out
+
+
+def test_a_program_that_opens_its_output_anew_is_shown_and_told(on_pipes, only):
+    """It empties the log by that, as it would empty a file that the output led to."""
+    out, err = on_pipes("""
+        with track():
+            print("python", flush=True)
+            time.sleep(0.2)
+            subprocess.run(["sh", "-c", "echo anew > /dev/stdout; echo longer than all that; echo error > /dev/stderr"])
+            c("c\\n")
+    """)
+    assert (out, err) == ("python\nanew\nlonger than all that\nc\n", "error\n")
+    run = only()
+    assert sorted(run.logs.splitlines()) == ["anew", "c", "error", "longer than all that"]
+    assert "opened its standard output anew" in run.notes[0]
+
+
+def test_errors_that_are_moved_to_the_log_take_no_more_disk(on_pipes, only):
+    _, err = on_pipes("""
+        folder = os.path.join(os.environ["NXTRACK_DIR"], "captures")
+        with track():
+            for _ in range(10):
+                os.write(2, b"e" * 999_999 + b"\\n")
+                time.sleep(0.1)
+            disk = sum(os.stat(os.path.join(folder, name)).st_blocks * 512 for name in os.listdir(folder))
+        print("\\n", disk, file=sys.stderr)
+    """)
+    assert int(err.split()[-1]) < 12_000_000
+    assert len(only().logs) == 10_000_000

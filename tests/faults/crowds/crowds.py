@@ -135,7 +135,7 @@ def _family(bench: Bench, forks: Nursery, way: str, death: str, leave: str) -> G
         if parent.status != expected:
             bench.tally.found("wrong", f"{what}: it ended with {parent.status}: {output.read_text()[-300:]}")
         yield from drained(trial)
-        for run in diary.judge():
+        for run in diary.judge(forking=1):
             if death != "child" and run.input["number"] == 1 and run.error != DIED:
                 bench.tally.found("wrong", f"{what}: somebody else ended its run")
 

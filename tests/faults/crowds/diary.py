@@ -44,9 +44,16 @@ class Diary:
             made.append(Solve(number, begun=number in begun, ended=number in ended, error=error, size=size))
         return made
 
-    def judge(self) -> list[Arrived]:
-        """Has the bench compare what was told with what arrived, and counts what users noticed."""
-        arrived = self.trial.judge(*self.solves())
+    def judge(self, *, forking: int | None = None) -> list[Arrived]:
+        """Has the bench compare what was told with what arrived, and counts what users noticed.
+
+        Args:
+            forking: The number of a solve that forked, and whose children print to its log.
+        """
+        solves = self.solves()
+        for solve in solves:
+            solve.forks = solve.number == forking
+        arrived = self.trial.judge(*solves)
         for words in self.lines("noticed"):
             self.trial.bench.tally.found("wrong", f"{self.trial.application}: noticed by the user: {' '.join(words)}")
         return arrived

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds after which a process counts as hanging."""
 
+_WROTE = 32
+"""Where the memory that a process tells by holds how many lines its solves wrote."""
+
 REACHED, RETURNED, SURPRISED = 1, 2, 3
 """How far a solve got: its code was reached; its call gave what it should; its call gave something else."""
 
@@ -36,6 +39,7 @@ class Outcome:
     Attributes:
         status: Its exit status, or minus the signal that killed it.
         solves: How far each of its solves got.
+        wrote: How many lines each of them had written.
         output: What it printed to its stdout.
         errors: What it printed to its stderr.
         hung: It did not end by itself.
@@ -46,11 +50,12 @@ class Outcome:
     output: str = ""
     errors: str = ""
     hung: bool = False
+    wrote: list[int] = field(default_factory=list)
 
     def known(self, *solves: Solve) -> tuple[Solve, ...]:
         """Returns the solves with what is known of them now."""
-        for solve, reached in zip(solves, self.solves, strict=False):
-            solve.begun, solve.ended = reached >= REACHED, reached >= RETURNED
+        for solve, reached, wrote in zip(solves, self.solves, self.wrote, strict=False):
+            solve.begun, solve.ended, solve.wrote = reached >= REACHED, reached >= RETURNED, wrote
         return solves
 
 
@@ -109,7 +114,7 @@ class Forks:
             os.kill(self._pid, signal.SIGKILL)
             answer = self._answer(PATIENCE)
         status = os.waitstatus_to_exitcode(answer["status"])
-        return Outcome(status, answer["solves"], answer["output"], answer["errors"], hung)
+        return Outcome(status, answer["solves"], answer["output"], answer["errors"], hung, answer["wrote"])
 
     def run(self, trial: Trial, **order: Any) -> Outcome:
         """Forks a process and waits for its end."""
@@ -136,7 +141,7 @@ def forks(bench: Bench) -> Forks:
 
 def solving(*solves: Solve, **more: Any) -> dict[str, Any]:
     """Returns the order to solve, once for each."""
-    return {"solves": [{"number": s.number, "size": s.size, "error": s.error} for s in solves], **more}
+    return {"solves": [{"number": s.number, "size": s.size, "error": s.error, "deep": s.deep} for s in solves], **more}
 
 
 # From here on: what runs in the process that forks, and in those that it forks.
@@ -177,8 +182,9 @@ def serve(solver: str) -> None:
         _tell(answers, {"pid": pid})
         _, status = os.waitpid(pid, 0)
         output, errors = (_rest(reading) for reading, _ in pipes)
-        solves = list(seen[: len(order.get("solves", ()))])
-        _tell(answers, {"status": status, "solves": solves, "output": output, "errors": errors})
+        number = len(order.get("solves", ()))
+        solves, wrote = list(seen[:number]), list(seen[_WROTE : _WROTE + number])
+        _tell(answers, {"status": status, "solves": solves, "wrote": wrote, "output": output, "errors": errors})
 
 
 def live(order: dict[str, Any], solve: Any, seen: mmap.mmap) -> None:
@@ -217,6 +223,10 @@ def live(order: dict[str, Any], solve: Any, seen: mmap.mmap) -> None:
 def _solve(solve: Any, number: int, what: dict[str, Any], order: dict[str, Any], seen: mmap.mmap) -> None:
     import nxtrack
 
+    def wrote() -> None:
+        seen[_WROTE + number] += 1
+
+    solve.__globals__["wrote"] = wrote
     last = compile(order.get("last", ""), "last", "exec")
 
     @nxtrack.track
@@ -228,6 +238,8 @@ def _solve(solve: Any, number: int, what: dict[str, Any], order: dict[str, Any],
         return answer
 
     problem = {"number": what["number"], "pad": "i" * what["size"]}
+    if what["deep"]:
+        problem["deep"] = True
     if what["error"]:
         problem["fail"] = what["error"]
     if not number:

@@ -40,10 +40,10 @@ _KILL = "import os; os.kill(os.getpid(), 9)"
 def _solve(bench: Bench, size: int, *, name: str = "KILL", error: str = "", pad: int = 0) -> None:
     """A process is killed at a system call of its solve; what it had begun arrives, as far as it had come."""
     with bench.trial() as trial:
-        found = strace.points(strace.calls(trial, **solving(Solve(1, error=error, size=pad))))
+        found = strace.points(strace.calls(trial, **solving(Solve(1, error=error, size=pad, deep=True))))
     for point in spread(found, size):
         with bench.trial() as trial, strace.told(trial, point):
-            solve = Solve(1, error=error, size=pad)
+            solve = Solve(1, error=error, size=pad, deep=True)
             outcome, _ = strace.injected(trial, point, f"signal={name}", **solving(solve))
             outcome.known(solve)
             if outcome.status == 0:
@@ -88,7 +88,7 @@ def _deaths(bench: Bench, size: int) -> None:
     ways = spread(list(product(_WAYS, (0, LARGE))), size)
     for way, pad in ways:
         with bench.trial() as trial, strace.told(trial, way):
-            solves = Solve(1), Solve(2, size=pad)
+            solves = Solve(1, deep=True), Solve(2, size=pad, deep=True)
             outcome = forks(bench).run(trial, last=way, **solving(*solves))
             outcome.known(*solves)
             if outcome.hung or outcome.solves[1] != REACHED:
@@ -144,15 +144,15 @@ def _stopped_flush(bench: Bench, size: int) -> None:
 def _stopped_solve(bench: Bench, size: int) -> None:
     """A solver's process is stopped while a flush runs, which must leave it alone, and goes on."""
     with bench.trial() as trial:
-        found = strace.points(strace.calls(trial, **solving(Solve(1))))
+        found = strace.points(strace.calls(trial, **solving(Solve(1, deep=True))))
     for point in spread(found, size):
         with bench.trial() as trial, strace.told(trial, point):
-            solve = Solve(1)
+            solve = Solve(1, deep=True)
             order = solving(solve)
             outcome, text = strace.injected(trial, point, "signal=STOP", meanwhile=partial(_pause, trial), **order)
             bench.tally.injections += _STOPPED in text
             outcome.known(solve)
-            if (outcome.status, outcome.output, outcome.errors, solve.ended) != (0, solve.log, "", True):
+            if (outcome.status, outcome.output, outcome.errors, solve.ended) != (0, solve.printed, "deeper 1\n", True):
                 bench.tally.found("wrong", str(outcome))
             trial.drain()
             trial.judge(solve)
