@@ -98,14 +98,21 @@ class Capture:
         finally:
             os.close(target)
 
-    def rename(self, path: str) -> None:
-        """Gives the file its name as a run's log.
+    def rename(self, path: str) -> bool:
+        """Gives the file its name as a run's log; says whether it still had its own, or somebody removed that.
 
         Raises:
             OSError: It cannot be renamed.
         """
-        os.rename(self._path, path)  # noqa: PTH104
+        try:
+            found = os.lstat(self._path)
+            if (found.st_dev, found.st_ino) != self.place:
+                return False
+            os.rename(self._path, path)  # noqa: PTH104
+        except FileNotFoundError:
+            return False
         self._path = path
+        return True
 
     def skip(self) -> None:
         """Takes all that is written so far as seen."""
@@ -200,7 +207,9 @@ def path_of_log(paths: Layout, start: Start) -> str:
     """Returns where a run's log stands: before the run ended, that may be what captured it."""
     path = paths.log(start.id)
     if start.capture and ids.is_id(start.capture) and not os.path.lexists(path):
-        return paths.capture(start.capture)
+        captured = paths.capture(start.capture)
+        with suppress(OSError):
+            return captured if _file(captured) is not None else path
     return path
 
 
@@ -217,7 +226,7 @@ def adopt(paths: Layout, start: Start) -> None:
         else:
             os.unlink(captured)  # noqa: PTH108
     if start.errors and ids.is_id(start.errors):
-        _append_errors(paths.capture(start.errors), path)
+        _append_errors(paths.capture(start.errors), path, start.max_log)
     masks.apply(paths, start.id, start.max_log)
 
 
@@ -229,7 +238,7 @@ def _file(path: str) -> os.stat_result | None:
     return None
 
 
-def _append_errors(source: str, path: str) -> None:
+def _append_errors(source: str, path: str, most: int | None) -> None:
     """Appends what was written to stderr and had not been moved to the log yet: all behind the leading zeros."""
     if _file(source) is None:
         return
@@ -237,14 +246,17 @@ def _append_errors(source: str, path: str) -> None:
     target = -1
     try:
         _skip_holes(descriptor)
-        begun = False
+        begun, left = False, sys.maxsize if most is None else most
         # Of what is moved at once, some may have been and its zeros not written: that twice is better than not at all.
-        while chunk := os.read(descriptor, _CHUNK):
+        while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK))):
             rest = chunk if begun else chunk.lstrip(b"\0")
             if rest and not begun:
                 begun, target = True, open_file(path, system.READ_APPEND | os.O_CREAT)
             if rest:
                 write_all(target, rest)
+                left -= len(rest)
+            if not begun:
+                _skip_holes(descriptor)
     finally:
         os.close(descriptor)
         if target >= 0:
@@ -255,9 +267,10 @@ def _append_errors(source: str, path: str) -> None:
 def _skip_holes(descriptor: int) -> None:
     if sys.platform != "win32":
         try:
-            os.lseek(descriptor, 0, os.SEEK_DATA)
+            os.lseek(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR), os.SEEK_DATA)
         except OSError as error:  # Where nothing but holes is left, it says so; what knows no holes has none.
-            os.lseek(descriptor, 0, os.SEEK_END if error.errno == errno.ENXIO else os.SEEK_SET)
+            if error.errno == errno.ENXIO:
+                os.lseek(descriptor, 0, os.SEEK_END)
 
 
 def sweep(paths: Layout) -> None:

@@ -168,7 +168,10 @@ def _ending(spool: Spool, run: RunRecord, descriptor: int) -> bytes:
     """Returns what the process would have written last: how its run ended, and what its log holds."""
     end = spool.obituary(run, descriptor)
     captures.adopt(spool.paths, run.start)
-    logged = artefacts.logged(spool.paths, run.start)
+    try:
+        logged = artefacts.logged(spool.paths, run.start)
+    except RunCorrupt:
+        logged = None  # Something else stands in its place: delivery will find it, and set the run aside.
     ending, _ = frames.encode([end] if logged is None else [logged, end], run.checksum)
     return ending
 

@@ -41,6 +41,8 @@ _led: dict[int, tuple[int, int]] = {}
 _lingering: list[tuple[Capture, int]] = []
 _tail: _Tail | None = None
 _looked = 0.0
+_process = 0
+"""Whose descriptors are led to a log."""
 
 
 @absorbed
@@ -163,6 +165,7 @@ def _top() -> Channel | None:
 
 def _point(top: Channel | None) -> None:
     """Leads the descriptors to a run's log or back; whoever is interrupted here may call it once more."""
+    global _process  # noqa: PLW0603
     if top is not None and not _saved:
         for descriptor in channels.DESCRIPTORS.values():
             if top.target(descriptor) is not None:
@@ -170,6 +173,7 @@ def _point(top: Channel | None) -> None:
         ownstreams.take(_saved)
         stdio.by_line()
         _prepare_to_end()
+        _process = os.getpid()
     for descriptor, saved in list(_saved.items()):
         if descriptor in _led and _place(descriptor) != _led[descriptor]:
             continue  # The program has led it elsewhere meanwhile, which is its own affair.
@@ -358,7 +362,8 @@ def _prepare_to_end() -> None:
 @absorbed
 def _before_end() -> None:
     """Shows what is not shown yet, and leads the descriptors back, as the process is about to end in an instant."""
-    if _saved and _lock.acquire(timeout=_PATIENCE_SECONDS):
+    # In a child that was forked in C, which nobody was told of, locks may be held by threads that it does not have.
+    if _saved and _process == os.getpid() and _lock.acquire(timeout=_PATIENCE_SECONDS):
         try:
             if _channels:
                 _drain(_channels[-1])
@@ -370,8 +375,8 @@ def _before_end() -> None:
 @absorbed
 def _after_end() -> None:
     """Goes on as before: the process did not end."""
-    with _lock:
-        if _saved:
+    if _saved and _process == os.getpid():
+        with _lock:
             _point(_top())
 
 
