@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ORPHAN_SECONDS = 60.0
 _CHUNK = 1 << 16
+_MOVING = "user.nxtrack.moving"
 _BLOCK = 1 << 12
 """Bytes that a disk gives and takes at once; with larger ones a little less is given back."""
 _MOST_AT_HAND = 4
@@ -81,6 +82,12 @@ class Capture:
         data = os.read(self.descriptor, _CHUNK)
         self._seen += len(data)
         return data
+
+    def moves(self, size: int, place: int) -> None:
+        """Notes that the last `size` bytes that were seen will stand in the log, from `place` on or later."""
+        if sys.platform == "linux":
+            with suppress(OSError):  # A file system without attributes: killed right then, the text is there twice.
+                os.setxattr(self.descriptor, _MOVING, b"%d %d %d" % (self._seen - size, size, place))
 
     def moved(self, size: int) -> None:
         """Makes zeros of the last `size` bytes that were seen, as they stand elsewhere now; their room is given back.
@@ -245,9 +252,9 @@ def _append_errors(source: str, path: str, most: int | None) -> None:
     descriptor = open_file(source, system.READ)
     target = -1
     try:
+        os.lseek(descriptor, _moved(descriptor, path), os.SEEK_SET)
         _skip_holes(descriptor)
         begun, left = False, sys.maxsize if most is None else most
-        # Of what is moved at once, some may have been and its zeros not written: that twice is better than not at all.
         while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK))):
             rest = chunk if begun else chunk.lstrip(b"\0")
             if rest and not begun:
@@ -262,6 +269,23 @@ def _append_errors(source: str, path: str, most: int | None) -> None:
         if target >= 0:
             os.close(target)
     os.unlink(source)  # noqa: PTH108
+
+
+def _moved(descriptor: int, path: str) -> int:
+    """Returns up to where stderr's text surely stands in the log: it may, and its zeros not have been written."""
+    if sys.platform == "linux":
+        with suppress(OSError, ValueError):
+            begin, size, place = map(int, os.getxattr(descriptor, _MOVING).split())
+            if begin >= 0 and 0 < size <= _CHUNK and place >= 0:
+                os.lseek(descriptor, begin, os.SEEK_SET)
+                text = os.read(descriptor, size)
+                log = open_file(path, system.READ)
+                try:
+                    os.lseek(log, place, os.SEEK_SET)
+                    return begin + size if text in os.read(log, 16 * _CHUNK) else 0
+                finally:
+                    os.close(log)
+    return 0
 
 
 def _skip_holes(descriptor: int) -> None:

@@ -191,6 +191,11 @@ class LogFile:
         return None
 
     @property
+    def size(self) -> int:
+        """How many bytes are known to have been written to it."""
+        return self._size
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing is known to have been written to it."""
         return not self._size

@@ -227,6 +227,7 @@ def _drain(channel: Channel) -> None:
     errors = channel.errors
     while errors is not None and errors.descriptor >= 0 and (data := errors.unseen()):
         channel.foreign = True
+        errors.moves(len(data), writer.log_size)
         writer.log(data)
         errors.moved(len(data))
         _pass_on(channel, data, 2)
