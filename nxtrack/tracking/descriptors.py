@@ -34,6 +34,7 @@ _IN_PART = "What is written past Python's streams is in the log only in part: {w
 _IDLE_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 1.0
+_OUT_OF_THE_WAY = 512
 _lock = threading.RLock()
 _channels: list[Channel] = []
 _saved: dict[int, int] = {}
@@ -205,15 +206,14 @@ def _place(descriptor: int) -> tuple[int, int]:
 
 
 def _duplicate(descriptor: int) -> int:
-    """Returns another descriptor for the same, and never one of the first three, should one of them be closed."""
-    low: list[int] = []
+    """Returns another descriptor for the same, out of the way of programs that close all that they do not know."""
+    assert sys.platform != "win32"
+    import fcntl  # noqa: PLC0415
+
     try:
-        while (copy := os.dup(descriptor)) <= 2:  # noqa: PLR2004
-            low.append(copy)
-    finally:
-        for one in low:
-            os.close(one)
-    return copy
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+    except OSError:  # The process may have no such number.
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _drain(channel: Channel) -> None:

@@ -866,3 +866,17 @@ def test_something_else_in_the_place_of_a_file_of_a_living_process(on_pipes, onl
     )
     assert err == ""
     assert only().logs == "before\nafter\n"
+
+
+def test_a_program_that_closes_what_it_does_not_know(on_pipes, recorded):
+    """The run cannot be recorded any more; what the program prints is not touched by that."""
+    out, _ = on_pipes("""
+        print("before", flush=True)
+        with track():
+            print("within", flush=True)
+            os.closerange(3, 256)
+            print("python", flush=True)
+        print("after", flush=True)
+        os.write(1, b"descriptor\\n")
+    """)
+    assert out == "before\nwithin\npython\nafter\ndescriptor\n"
