@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ORPHAN_SECONDS = 60.0
 _CHUNK = 1 << 16
+_MOVING = "user.nxtrack.moving"
 _BLOCK = 1 << 12
 """Bytes that a disk gives and takes at once; with larger ones a little less is given back."""
 _MOST_AT_HAND = 4
@@ -82,6 +83,12 @@ class Capture:
         self._seen += len(data)
         return data
 
+    def moves(self, size: int, place: int) -> None:
+        """Notes that the last `size` bytes that were seen will stand in the log, from `place` on or later."""
+        if sys.platform == "linux":
+            with suppress(OSError):  # A file system without attributes: killed right then, the text is there twice.
+                os.setxattr(self.descriptor, _MOVING, b"%d %d %d" % (self._seen - size, size, place))
+
     def moved(self, size: int) -> None:
         """Makes zeros of the last `size` bytes that were seen, as they stand elsewhere now; their room is given back.
 
@@ -98,14 +105,21 @@ class Capture:
         finally:
             os.close(target)
 
-    def rename(self, path: str) -> None:
-        """Gives the file its name as a run's log.
+    def rename(self, path: str) -> bool:
+        """Gives the file its name as a run's log; says whether it still had its own, or somebody removed that.
 
         Raises:
             OSError: It cannot be renamed.
         """
-        os.rename(self._path, path)  # noqa: PTH104
+        try:
+            found = os.lstat(self._path)
+            if (found.st_dev, found.st_ino) != self.place:
+                return False
+            os.rename(self._path, path)  # noqa: PTH104
+        except FileNotFoundError:
+            return False
         self._path = path
+        return True
 
     def skip(self) -> None:
         """Takes all that is written so far as seen."""
@@ -200,7 +214,9 @@ def path_of_log(paths: Layout, start: Start) -> str:
     """Returns where a run's log stands: before the run ended, that may be what captured it."""
     path = paths.log(start.id)
     if start.capture and ids.is_id(start.capture) and not os.path.lexists(path):
-        return paths.capture(start.capture)
+        captured = paths.capture(start.capture)
+        with suppress(OSError):
+            return captured if _file(captured) is not None else path
     return path
 
 
@@ -217,7 +233,7 @@ def adopt(paths: Layout, start: Start) -> None:
         else:
             os.unlink(captured)  # noqa: PTH108
     if start.errors and ids.is_id(start.errors):
-        _append_errors(paths.capture(start.errors), path)
+        _append_errors(paths.capture(start.errors), path, start.max_log)
     masks.apply(paths, start.id, start.max_log)
 
 
@@ -229,22 +245,25 @@ def _file(path: str) -> os.stat_result | None:
     return None
 
 
-def _append_errors(source: str, path: str) -> None:
+def _append_errors(source: str, path: str, most: int | None) -> None:
     """Appends what was written to stderr and had not been moved to the log yet: all behind the leading zeros."""
     if _file(source) is None:
         return
     descriptor = open_file(source, system.READ)
     target = -1
     try:
+        os.lseek(descriptor, _moved(descriptor, path), os.SEEK_SET)
         _skip_holes(descriptor)
-        begun = False
-        # Of what is moved at once, some may have been and its zeros not written: that twice is better than not at all.
-        while chunk := os.read(descriptor, _CHUNK):
+        begun, left = False, sys.maxsize if most is None else most
+        while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK))):
             rest = chunk if begun else chunk.lstrip(b"\0")
             if rest and not begun:
                 begun, target = True, open_file(path, system.READ_APPEND | os.O_CREAT)
             if rest:
                 write_all(target, rest)
+                left -= len(rest)
+            if not begun:
+                _skip_holes(descriptor)
     finally:
         os.close(descriptor)
         if target >= 0:
@@ -252,12 +271,30 @@ def _append_errors(source: str, path: str) -> None:
     os.unlink(source)  # noqa: PTH108
 
 
+def _moved(descriptor: int, path: str) -> int:
+    """Returns up to where stderr's text surely stands in the log: it may, and its zeros not have been written."""
+    if sys.platform == "linux":
+        with suppress(OSError, ValueError):
+            begin, size, place = map(int, os.getxattr(descriptor, _MOVING).split())
+            if begin >= 0 and 0 < size <= _CHUNK and place >= 0:
+                os.lseek(descriptor, begin, os.SEEK_SET)
+                text = os.read(descriptor, size)
+                log = open_file(path, system.READ)
+                try:
+                    os.lseek(log, place, os.SEEK_SET)
+                    return begin + size if text in os.read(log, 16 * _CHUNK) else 0
+                finally:
+                    os.close(log)
+    return 0
+
+
 def _skip_holes(descriptor: int) -> None:
     if sys.platform != "win32":
         try:
-            os.lseek(descriptor, 0, os.SEEK_DATA)
+            os.lseek(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR), os.SEEK_DATA)
         except OSError as error:  # Where nothing but holes is left, it says so; what knows no holes has none.
-            os.lseek(descriptor, 0, os.SEEK_END if error.errno == errno.ENXIO else os.SEEK_SET)
+            if error.errno == errno.ENXIO:
+                os.lseek(descriptor, 0, os.SEEK_END)
 
 
 def sweep(paths: Layout) -> None:

@@ -228,6 +228,11 @@ class LogFile:
         return None
 
     @property
+    def size(self) -> int:
+        """How many bytes are known to have been written to it."""
+        return self._size
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing is known to have been written to it."""
         self.measure()
@@ -256,8 +261,8 @@ class LogFile:
         Raises:
             OSError: It cannot be renamed.
         """
-        if self.capture is not None and self._size:
-            self.capture.rename(self._path)
+        if self.capture is not None and self._size and not self.capture.rename(self._path):
+            _copy(self._descriptor, self._path)
         return self._size
 
     def sync(self) -> bool:
@@ -301,6 +306,23 @@ class LogFile:
         if descriptor >= 0 and self.capture is None:
             with suppress(OSError):  # It is closed even then; what must not be lost was fsynced.
                 os.close(descriptor)
+
+
+def _copy(source: int, path: str) -> None:
+    """Writes what an open file holds to a new one; what is nothing but zeros takes no room there."""
+    target = create(path)
+    try:
+        place = 0
+        os.lseek(source, 0, os.SEEK_SET)
+        while chunk := os.read(source, _STEP):
+            place += len(chunk)
+            if chunk.count(0) == len(chunk):
+                os.ftruncate(target, place)
+            else:
+                write_all(target, chunk)
+        os.fsync(target)
+    finally:
+        os.close(target)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

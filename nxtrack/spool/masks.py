@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nxtrack.spool import logfile, system
+from nxtrack.spool.layout import NO_FILE, open_file
 from nxtrack.spool.logfile import write_all
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 MASK = "***"
 _WITHHELD = b"[nxtrack: the log is withheld, as what shall not be in it could not be looked for]\n"
+
+
+_LARGEST = 1 << 20
+"""Bytes that patterns never have."""
 
 
 class _Pattern(msgspec.Struct, frozen=True):
@@ -69,14 +74,30 @@ def apply(paths: Layout, run_id: str, most: int | None) -> None:
         OSError: It cannot be done now.
     """
     try:
-        with open(_path(paths, run_id), "rb") as file:  # noqa: PTH123
-            content = file.read()
+        content = _kept(_path(paths, run_id))
     except FileNotFoundError:
         return
     log = paths.log(run_id)
     if os.path.lexists(log):
         _rewrite(log, f"{log}.masked", content, most)
     drop(paths, run_id)
+
+
+def _kept(path: str) -> bytes:
+    """Returns what was written down; nothing, which says that all is to be withheld, when it cannot be that."""
+    try:
+        descriptor = open_file(path, system.READ)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in NO_FILE:
+            return b""
+        raise
+    try:
+        content = os.read(descriptor, _LARGEST)
+        return content if len(content) < _LARGEST else b""
+    finally:
+        os.close(descriptor)
 
 
 def _rewrite(log: str, copy: str, content: bytes, most: int | None) -> None:

@@ -182,7 +182,10 @@ def _endings(spool: Spool, run: RunRecord, descriptor: int) -> tuple[bytes, byte
     payloads = [_settled(spool, record) for record in (run.input, run.output) if record is not None and record.growing]
     end = spool.obituary(run, descriptor)
     captures.adopt(spool.paths, run.start)
-    logged = artefacts.logged(spool.paths, run.start)
+    try:
+        logged = artefacts.logged(spool.paths, run.start)
+    except RunCorrupt:
+        logged = None  # Something else stands in its place: delivery will find it, and set the run aside.
     last: list[AnyRecord] = [*([] if logged is None else [logged]), *payloads, end]
     said = [] if logged is None else solved.found(spool.paths, run, died=end.error == DIED)
     least, _ = frames.encode(last, run.checksum)

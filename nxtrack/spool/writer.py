@@ -310,6 +310,11 @@ class RunWriter:
         return self._log.is_empty
 
     @property
+    def log_size(self) -> int:
+        """How many bytes the log is known to have."""
+        return self._log.size
+
+    @property
     def log_is_full(self) -> bool:
         """Whether the log takes nothing more, as the disk cannot take the middle of it back."""
         return self._log.is_full

@@ -35,6 +35,7 @@ _IDLE_SECONDS = 1.0
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 1.0
+_OUT_OF_THE_WAY = 512
 _lock = threading.RLock()
 _channels: list[Channel] = []
 _saved: dict[int, int] = {}
@@ -44,6 +45,8 @@ _tail: _Tail | None = None
 _looked = 0.0
 _recent = b""
 """The last text that came by the descriptors, since Python last printed something."""
+_process = 0
+"""Whose descriptors are led to a log."""
 
 
 @absorbed
@@ -175,6 +178,7 @@ def _top() -> Channel | None:
 
 def _point(top: Channel | None) -> None:
     """Leads the descriptors to a run's log or back; whoever is interrupted here may call it once more."""
+    global _process  # noqa: PLW0603
     if top is not None and not _saved:
         for descriptor in (1, 2):
             if top.capture_of(descriptor) is not None:
@@ -182,6 +186,7 @@ def _point(top: Channel | None) -> None:
         ownstreams.take(_saved)
         stdio.by_line()
         _prepare_to_end()
+        _process = os.getpid()
     for descriptor, saved in list(_saved.items()):
         if descriptor in _led and _place(descriptor) != _led[descriptor]:
             continue  # The program has led it elsewhere meanwhile, which is its own affair.
@@ -213,18 +218,14 @@ def _place(descriptor: int) -> tuple[int, int]:
 
 
 def _duplicate(descriptor: int) -> int:
-    """Returns another descriptor for the same, and never one of the first three, should one of them be closed."""
-    copy = os.dup(descriptor)
-    if copy > 2:  # noqa: PLR2004
-        return copy
-    low = [copy]
+    """Returns another descriptor for the same, out of the way of programs that close all that they do not know."""
+    assert sys.platform != "win32"
+    import fcntl  # noqa: PLC0415
+
     try:
-        while (copy := os.dup(descriptor)) <= 2:  # noqa: PLR2004
-            low.append(copy)
-    finally:
-        for one in low:
-            os.close(one)
-    return copy
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+    except OSError:  # The process may have no such number.
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _drain(channel: Channel) -> None:
@@ -238,6 +239,7 @@ def _drain(channel: Channel) -> None:
     errors = channel.errors
     while errors is not None and errors.descriptor >= 0 and (data := errors.unseen()):
         channel.foreign = True
+        errors.moves(len(data), writer.log_size)
         writer.log(data)
         errors.moved(len(data))
         _pass_on(channel, data, 2)
@@ -378,7 +380,8 @@ def _prepare_to_end() -> None:
 @absorbed
 def _before_end() -> None:
     """Shows what is not shown yet, and leads the descriptors back, as the process is about to end in an instant."""
-    if _saved and _lock.acquire(timeout=_PATIENCE_SECONDS):
+    # In a child that was forked in C, which nobody was told of, locks may be held by threads that it does not have.
+    if _saved and _process == os.getpid() and _lock.acquire(timeout=_PATIENCE_SECONDS):
         try:
             if _channels:
                 _drain(_channels[-1])
@@ -390,8 +393,8 @@ def _before_end() -> None:
 @absorbed
 def _after_end() -> None:
     """Goes on as before: the process did not end."""
-    with _lock:
-        if _saved:
+    if _saved and _process == os.getpid():
+        with _lock:
             _point(_top())
 
 

@@ -841,3 +841,86 @@ def test_errors_that_are_moved_to_the_log_take_no_more_disk(on_pipes, only):
     """)
     assert int(err.split()[-1]) < 12_000_000
     assert len(only().logs) == 10_000_000
+
+
+# -- what somebody else does to its files --------------------------------------------------------------------
+
+
+def _large(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 38)
+
+
+THINGS = {
+    "a pipe": os.mkfifo,
+    "a link": lambda path: path.symlink_to(path.parents[2] / "canary"),
+    "a folder": lambda path: path.mkdir(),
+    "a file of much of nothing": _large,
+    "nothing": lambda path: None,
+}
+
+HIT = """
+    import re
+    with track(redact=re.compile("key-[a-z]+")):
+        print("python key-hidden", flush=True)
+        os.write(2, b"error\\n")
+        time.sleep(0.2)
+        HIT
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("thing", THINGS)
+@pytest.mark.parametrize("kind", ["log", "errors", "masks"])
+def test_something_else_in_the_place_of_a_file_of_a_dead_process(on_pipes, recovered, tmp_path, kind, thing):
+    on_pipes(HIT.replace("HIT", "pass"), status=-signal.SIGKILL)
+    (tmp_path / "canary").write_text("canary")
+    captures = sorted((tmp_path / "spool" / "captures").iterdir())
+    (masks,) = (tmp_path / "spool" / "payloads").glob("*.masks")
+    path = {"log": captures[0], "errors": captures[1], "masks": masks}[kind]
+    path.unlink()
+    THINGS[thing](path)
+    found = recovered()
+    assert (found.status, found.died) == ("failed", False)
+    if kind == "errors":
+        assert found.logs == "python ***\nerror\n"
+    elif kind == "log":
+        assert "key-" not in found.logs
+        assert not found.logs.strip("\0") or "left out" in found.logs
+    elif thing != "nothing":
+        assert "withheld" in found.logs
+        assert "key-" not in found.logs
+    assert (tmp_path / "canary").read_text() == "canary"
+
+
+@pytest.mark.parametrize("thing", ["a folder", "nothing"])
+def test_something_else_in_the_place_of_a_file_of_a_living_process(on_pipes, only, tmp_path, thing):
+    make = "os.mkdir(path)" if thing == "a folder" else "pass"
+    _, err = on_pipes(
+        """
+        folder = os.path.join(os.environ["NXTRACK_DIR"], "captures")
+        with track():
+            c("before\\n")
+            for name in os.listdir(folder):
+                path = os.path.join(folder, name)
+                os.unlink(path)
+                MAKE
+            c("after\\n")
+        """.replace("MAKE", make)
+    )
+    assert err == ""
+    assert only().logs == "before\nafter\n"
+
+
+def test_a_program_that_closes_what_it_does_not_know(on_pipes, recorded):
+    """The run cannot be recorded any more; what the program prints is not touched by that."""
+    out, _ = on_pipes("""
+        print("before", flush=True)
+        with track():
+            print("within", flush=True)
+            os.closerange(3, 256)
+            print("python", flush=True)
+        print("after", flush=True)
+        os.write(1, b"descriptor\\n")
+    """)
+    assert out == "before\nwithin\npython\nafter\ndescriptor\n"
