@@ -5,29 +5,28 @@ from __future__ import annotations
 import functools
 import random
 import time
-import traceback
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from nxtrack import settings, solverlogs
 from nxtrack.errors import SpoolUnsafe
-from nxtrack.spool import ids, masks, owner, system
-from nxtrack.spool.records import Asset, End, Metric, Output, Start, now
+from nxtrack.spool import ids, owner, system
+from nxtrack.spool.records import Asset, End, Output, Start, now
 from nxtrack.spool.store import spool
-from nxtrack.tracking import channels, descriptors, ready, state, streams, values
+from nxtrack.tracking import descriptors, ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
-from nxtrack.tracking.run import Run, content_of, option_texts, recordable, shown, utf8
+from nxtrack.tracking.run import Run, content_of, option_texts, shown, utf8
+from nxtrack.tracking.runlog import RunLog
 from nxtrack.tracking.state import UNSET, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nxtrack.settings import Settings, Stream
+    from nxtrack.settings import Settings
     from nxtrack.spool.records import Input
     from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import Content, RunWriter
-    from nxtrack.tracking.channels import Channel
     from nxtrack.tracking.files import Files
     from nxtrack.tracking.plan import Plan
 
@@ -45,9 +44,9 @@ class Recording:
 
     __slots__ = (
         "_bind",
-        "_channel",
         "_files",
         "_interleaved",
+        "_log",
         "_notes",
         "_outer",
         "_plan",
@@ -87,7 +86,7 @@ class Recording:
         self._settings: Settings
         self._spool: Spool | None = None
         self._notes: list[str] = []
-        self._channel: Channel | None = None
+        self._log: RunLog | None = None
         self._interleaved = interleaved
         self._start_ns = time.monotonic_ns()
         self._stop_ns = 0
@@ -132,8 +131,9 @@ class Recording:
         self._tell_begun()
         self._spool = spool(settings.spool_dir(self._settings))
         self._spool.prepared()
-        self._open_channel()
-        channel = self._channel
+        self._log = log = RunLog(plan, run, self._spool, self._settings)
+        log.open_channel(interleaved=self._interleaved)
+        channel = log.channel
         start = Start(
             id=run.run_id,
             at=now(),
@@ -163,10 +163,7 @@ class Recording:
         )
         if self._files is not None:
             self._files.begin(run.writer, self._leave_out)
-        if channel is not None:
-            channel.writer = run.writer
-        if (plan.capture or chosen.capture) != "off":
-            self._capture_streams(run.writer)
+        log.begin(run.writer)
 
     def _input(self, value: Any) -> Content | None:
         if value is UNSET or (self._files is not None and self._files.has_input):
@@ -178,41 +175,16 @@ class Recording:
             self._leave_out("input", fault)
             return None
 
-    @property
-    def _streams(self) -> tuple[Stream, ...]:
-        return self._settings.streams if self._plan.streams is None else self._plan.streams
-
-    @absorbed
-    def _open_channel(self) -> None:
-        """Sees whether the run's log shall hold what is written past Python's streams as well."""
-        channels.goes_on(self._state)  # Of two that begin at once, one at least sees the other.
-        descriptors.announce(self._state)
-        wanted = self._plan.capture or self._settings.capture
-        if wanted in {"off", "sys"} or (wanted == "auto" and self._interleaved):
-            return
-        assert self._spool is not None
-        self._channel = channels.open_channel(self._spool, self._state, self._streams, insisted=wanted == "fd")
-
-    @absorbed
-    def _capture_streams(self, writer: RunWriter) -> None:
-        # The sink is known to the whole process, and so must not know the run: it would keep its input alive.
-        self._state.printed = log = state.Log(writer, self._plan.redaction)
-        self._state.sink = sink = streams.Sink(self._streams, functools.partial(_write_log, log))
-        streams.start(sink)
-
     def resume(self) -> None:
         """Makes the run the current one, as its code is about to go on."""
         self._outer = state.become(self._state)
-        if self._spool is not None:
-            channels.goes_on(self._state)
-            if self._channel is not None and self._channel.writer is not None:
-                descriptors.capture_descriptors(self._channel)
+        if self._log is not None:
+            self._log.resume()
 
     def suspend(self) -> None:
         """Makes the run that was current before the current one again, unless another already is."""
-        channels.pauses(self._state)
-        if self._channel is not None:
-            descriptors.restore_descriptors(self._channel)
+        if self._log is not None:
+            self._log.suspend()
         before = state.become(self._outer)
         if before is not self._state:
             state.become(before)
@@ -243,12 +215,8 @@ class Recording:
             raise
         finally:
             run.public = run.sink = None
-            self._close_channel()
-
-    def _close_channel(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None and self._spool is not None:
-            descriptors.let_go_of_captures(self._spool, channel)
+            if self._log is not None:
+                self._log.close()
 
     def _end(self, error: BaseException | None, result: Any, duration_ms: int) -> None:
         run = self._state
@@ -260,11 +228,14 @@ class Recording:
         run.error = message
         if sink is not None:
             streams.stop(sink)
-        if writer is None or writer.detached:
+        log = self._log
+        if writer is None or writer.detached or log is None:
             return
-        self._settle_log(writer, error if message is not None else None)
+        log.settle(
+            writer, error if message is not None else None, solver_metrics=self._settings.solver_metrics != "off"
+        )
         records = self._payloads(writer, result if run.output is UNSET else run.output)
-        self._note_log(writer)
+        self._notes += log.notes(writer)
         end = End(
             status=run.status,
             at=now(),
@@ -287,18 +258,6 @@ class Recording:
         except Exception as fault:  # noqa: BLE001  (a function of the user's, or a full disk)
             self._leave_out("output", fault)
         return records
-
-    def _note_log(self, writer: RunWriter) -> None:
-        """Notes what should be known of the log."""
-        if writer.log_cut:
-            self._notes.append(f"The log is not whole: {writer.log_cut}.")
-        sink, channel = self._state.sink, self._channel
-        shared = sink is not None and sink.shared
-        if channel is not None:
-            self._notes += channel.notes
-            shared = shared or channel.shared
-        if shared:
-            self._notes.append(streams.SHARED_NOTE)
 
     def _finish(self, writer: RunWriter, records: tuple[Input | Output, ...], end: End) -> None:
         try:
@@ -356,37 +315,6 @@ class Recording:
         if parts:
             self._notes.append("The output is what stands in the files; what was returned beside them is not kept.")
 
-    def _settle_log(self, writer: RunWriter, error: BaseException | None) -> None:
-        if error is not None or self._state.printed is not None or self._channel is not None:
-            self._end_log(error)
-        if self._settings.solver_metrics != "off" and not writer.log_is_empty:
-            self._read_solver_metrics(writer)
-
-    @absorbed
-    def _end_log(self, error: BaseException | None) -> None:
-        """Writes what still waits for the end of its line, then the traceback of what made the run fail."""
-        if self._state.printed is not None:
-            self._state.printed.end()
-        channel, patterns = self._channel, self._plan.redaction.patterns
-        if channel is not None and channel.writer is not None and patterns:
-            channel.writer.rewrite_log(masks.masking(patterns))  # What came by descriptors could not be masked before.
-        if error is None:
-            return
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
-            trace = trace.tb_next
-        lines = traceback.format_exception(type(error), error, trace)
-        self._state.log("".join(lines).encode("utf-8", "backslashreplace"), beyond=True)
-
-    @absorbed
-    def _read_solver_metrics(self, writer: RunWriter) -> None:
-        """Adds to what the run logged what a solver says of itself in the run's log."""
-        reading = solverlogs.read(writer.log_ends(solverlogs.MOST_READ))
-        if reading is not None:
-            mask = functools.partial(recordable, redaction=self._plan.redaction)
-            metrics = self._state.pieces.add_reading(reading, mask)
-            writer.append(*(Metric(name=name, value=value) for name, value in metrics.items()))
-
     def _lost(self, error: Exception) -> None:
         """Tells, once, that a run is not recorded as it should be, and counts it if nothing of it will be delivered."""
         try:
@@ -421,11 +349,6 @@ class Recording:
             return writer.abandon(run.status)
         writer.close()
         return False
-
-
-@absorbed
-def _write_log(log: state.Log, data: bytes) -> None:
-    log.write(data)
 
 
 def failure(error: BaseException | None) -> str | None:

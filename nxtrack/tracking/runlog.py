@@ -1,0 +1,143 @@
+"""Owns the log of one run while it is recorded: where its text comes from, and what is done to it at the end."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from typing import TYPE_CHECKING
+
+from nxtrack import solverlogs
+from nxtrack.spool import masks
+from nxtrack.spool.records import Metric
+from nxtrack.tracking import channels, descriptors, state, streams
+from nxtrack.tracking.faults import absorbed
+from nxtrack.tracking.run import recordable
+
+if TYPE_CHECKING:
+    from nxtrack.settings import Settings, Stream
+    from nxtrack.spool.store import Spool
+    from nxtrack.spool.writer import RunWriter
+    from nxtrack.tracking.channels import Channel
+    from nxtrack.tracking.plan import Plan
+    from nxtrack.tracking.state import RunState
+
+
+class RunLog:
+    """The log of one run that is about to begin.
+
+    Attributes:
+        channel: The way of what is written past Python's streams; None when that is not captured.
+    """
+
+    __slots__ = ("_capture", "_plan", "_run", "_spool", "_streams", "channel")
+
+    def __init__(self, plan: Plan, run: RunState, spool: Spool, chosen: Settings) -> None:
+        """Captures nothing yet."""
+        self.channel: Channel | None = None
+        self._plan = plan
+        self._run = run
+        self._spool = spool
+        self._capture = plan.capture or chosen.capture
+        self._streams: tuple[Stream, ...] = chosen.streams if plan.streams is None else plan.streams
+
+    @absorbed
+    def open_channel(self, *, interleaved: bool) -> None:
+        """Sees whether what is written past Python's streams shall be captured as well.
+
+        Args:
+            interleaved: The run's code takes turns with others, as coroutines do.
+        """
+        channels.goes_on(self._run)  # Of two that begin at once, one at least sees the other.
+        descriptors.announce(self._run)
+        if self._capture in {"off", "sys"} or (self._capture == "auto" and interleaved):
+            return
+        self.channel = channels.open_channel(self._spool, self._run, self._streams, insisted=self._capture == "fd")
+
+    def begin(self, writer: RunWriter) -> None:
+        """Begins to capture, now that the run's file is there."""
+        if self.channel is not None:
+            self.channel.writer = writer
+        if self._capture != "off":
+            self._capture_streams(writer)
+
+    @absorbed
+    def _capture_streams(self, writer: RunWriter) -> None:
+        # The sink is known to the whole process, and so must not know the run: it would keep its input alive.
+        self._run.printed = log = state.Log(writer, self._plan.redaction)
+        self._run.sink = sink = streams.Sink(self._streams, functools.partial(_write_log, log))
+        streams.start(sink)
+
+    def resume(self) -> None:
+        """Goes on with what belongs to the process, as the run's code is about to go on."""
+        channels.goes_on(self._run)
+        if self.channel is not None and self.channel.writer is not None:
+            descriptors.capture_descriptors(self.channel)
+
+    def suspend(self) -> None:
+        """Lets go of what belongs to the process, as the run's code has ended or gives control away."""
+        channels.pauses(self._run)
+        if self.channel is not None:
+            descriptors.restore_descriptors(self.channel)
+
+    def settle(self, writer: RunWriter, error: BaseException | None, *, solver_metrics: bool) -> None:
+        """Ends the log, and reads what a solver says of itself there.
+
+        Args:
+            writer: The run's file.
+            error: What made the run fail.
+            solver_metrics: Whether a solver is looked for.
+        """
+        if error is not None or self._run.printed is not None or self.channel is not None:
+            self._end_log(error)
+        if solver_metrics and not writer.log_is_empty:
+            self._read_solver_metrics(writer)
+
+    @absorbed
+    def _end_log(self, error: BaseException | None) -> None:
+        """Writes what still waits for the end of its line, then the traceback of what made the run fail."""
+        if self._run.printed is not None:
+            self._run.printed.end()
+        channel, patterns = self.channel, self._plan.redaction.patterns
+        if channel is not None and channel.writer is not None and patterns:
+            channel.writer.rewrite_log(masks.masking(patterns))  # What came by descriptors could not be masked before.
+        if error is None:
+            return
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
+            trace = trace.tb_next
+        lines = traceback.format_exception(type(error), error, trace)
+        self._run.log("".join(lines).encode("utf-8", "backslashreplace"), beyond=True)
+
+    @absorbed
+    def _read_solver_metrics(self, writer: RunWriter) -> None:
+        """Adds to what the run logged what a solver says of itself in the run's log."""
+        reading = solverlogs.read(writer.log_ends(solverlogs.MOST_READ))
+        if reading is not None:
+            mask = functools.partial(recordable, redaction=self._plan.redaction)
+            metrics = self._run.pieces.add_reading(reading, mask)
+            writer.append(*(Metric(name=name, value=value) for name, value in metrics.items()))
+
+    def notes(self, writer: RunWriter) -> list[str]:
+        """Returns what should be known of the log."""
+        notes: list[str] = []
+        if writer.log_cut:
+            notes.append(f"The log is not whole: {writer.log_cut}.")
+        sink, channel = self._run.sink, self.channel
+        shared = sink is not None and sink.shared
+        if channel is not None:
+            notes += channel.notes
+            shared = shared or channel.shared
+        if shared:
+            notes.append(streams.SHARED_NOTE)
+        return notes
+
+    def close(self) -> None:
+        """Lets go of the files that took the text."""
+        channel, self.channel = self.channel, None
+        if channel is not None:
+            descriptors.let_go_of_captures(self._spool, channel)
+
+
+@absorbed
+def _write_log(log: state.Log, data: bytes) -> None:
+    log.write(data)
