@@ -34,16 +34,12 @@ def calls(bench: Bench) -> Iterator[Figure]:
             bare, floor = median(taken["bare"]), median(taken["floor"])
             against = "the raw floor" if durability == "process" else "the raw floor with fsync"
             for capture, more in _CAPTURES.items():
-                named = (
-                    f"against a floor whose name survives as well {shown(ratio(taken[capture], taken['named']), 'x')}; "
-                    if durability == "power"
-                    else ""
-                )
                 yield Figure(
                     f"a call with {label} of input, `{durability}`, capture `{capture}`{more}, against {against}",
                     ratio(taken[capture], taken["floor"]),
                     most=_DURABLE if durability == "power" else most,
-                    context=f"{time_shown(median(taken[capture]))} against {time_shown(floor)}; {named}"
+                    context=f"{time_shown(median(taken[capture]))} against {time_shown(floor)}; against a floor with "
+                    f"lock, checksums and state {shown(ratio(taken[capture], taken['kept']), 'x')}; "
                     f"bare {time_shown(bare)}; of the processor's time "
                     f"{shown(ratio(busy[capture], busy['floor']), 'x')}",
                 )
