@@ -118,6 +118,15 @@ def _fallocate() -> Callable[..., int] | None:
     return None
 
 
+def duplicate(descriptor: int, lowest: int) -> int:
+    """Returns another descriptor for the same file, with a number from `lowest` up, that children do not inherit.
+
+    Raises:
+        OSError: There is none.
+    """
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+
+
 def boot_id() -> str:
     """Returns the id of this boot of the kernel, or "" where the system does not tell."""
     with contextlib.suppress(OSError):

@@ -219,13 +219,10 @@ def _place(descriptor: int) -> tuple[int, int]:
 
 def _duplicate(descriptor: int) -> int:
     """Returns another descriptor for the same, out of the way of programs that close all that they do not know."""
-    assert sys.platform != "win32"
-    import fcntl  # noqa: PLC0415
-
     try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+        return system.duplicate(descriptor, _OUT_OF_THE_WAY)
     except OSError:  # The process may have no such number.
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+        return system.duplicate(descriptor, 3)
 
 
 def _drain(channel: Channel) -> None:

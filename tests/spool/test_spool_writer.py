@@ -167,6 +167,7 @@ def test_threads_may_log_while_another_ends_the_run(store, begin, ended):
         assert log is None or set(log.read().splitlines()) == {b"line"}
 
 
+@pytest.mark.no_cover  # Python 3.11 refuses a trace function while another thread installs one
 def test_threads_may_write_large_payloads_at_once(store, begin, hurried):
     run = begin()
     go, made, wrong = threading.Barrier(8), [], []
