@@ -97,7 +97,7 @@ class RunLog:
         """Writes what still waits for the end of its line, then the traceback of what made the run fail."""
         if self._run.printed is not None:
             self._run.printed.end()
-        channel, patterns = self.channel, self._plan.redaction.patterns
+        channel, patterns = self.channel, self._plan.redaction.in_logs
         if channel is not None and channel.writer is not None and patterns:
             channel.writer.rewrite_log(masks.masking(patterns))  # What came by descriptors could not be masked before.
         if error is None:

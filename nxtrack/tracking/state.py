@@ -100,7 +100,7 @@ class Log:
         self._writer = writer
         self._redaction = redaction
         self._waiting = b""
-        self._lock = threading.RLock() if redaction.patterns else _NEVER_TAKEN
+        self._lock = threading.RLock() if redaction.in_logs else _NEVER_TAKEN
 
     def write(self, data: bytes, *, beyond: bool = False, whole: bool = False) -> None:
         """Appends UTF-8 text; what stands after its last newline waits, unless it is whole.
@@ -108,14 +108,14 @@ class Log:
         Raises:
             OSError: It cannot be written.
         """
-        if not self._redaction.patterns:
+        if not self._redaction.in_logs:
             self._writer.log(data, beyond=beyond)
             return
         with self._lock:
             text = self._waiting + data
             ready = len(text) if whole or len(text) > _LONGEST_LINE else text.rfind(b"\n") + 1
             self._waiting = text[ready:]
-            masked = self._redaction.text(text[:ready].decode("utf-8", "backslashreplace"))
+            masked = self._redaction.log_text(text[:ready].decode("utf-8", "backslashreplace"))
             if masked:
                 self._writer.log(masked.encode("utf-8", "backslashreplace"), beyond=beyond)
 
@@ -125,7 +125,7 @@ class Log:
         Raises:
             OSError: It cannot be written.
         """
-        if self._redaction.patterns:
+        if self._redaction.in_logs:
             self.write(b"", whole=True)
 
 

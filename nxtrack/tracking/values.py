@@ -202,6 +202,12 @@ def as_output(value: object) -> object:
     return value if mapping else {"solution": value}
 
 
+def _in_text(name: str) -> re.Pattern[str]:
+    """Returns what finds a name and its value in a text, as in `token=abc`, `"token": "abc"` and `Token: abc`."""
+    value = r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s,;"'}\])]+)"""
+    return re.compile(rf"""(?<![\w-])["']?{re.escape(name)}["']?[ \t]*[:=][ \t]*{value}""", re.IGNORECASE)
+
+
 class Redaction:
     """What must not leave the machine, made once when a function is decorated. False when that is nothing.
 
@@ -211,9 +217,10 @@ class Redaction:
         names: Keys whose value is masked at any depth, folded for comparing without case.
         patterns: What is masked wherever it matches, in text values and in keys.
         functions: Each gets the decoded document and returns what to keep of it.
+        in_logs: What is masked in the text of a log: the patterns, and names with the value that follows them.
     """
 
-    __slots__ = ("_concerned", "functions", "names", "patterns")
+    __slots__ = ("_concerned", "functions", "in_logs", "names", "patterns")
 
     def __init__(
         self,
@@ -224,6 +231,7 @@ class Redaction:
     ) -> None:
         self.names = frozenset(name.casefold() for name in names)
         self.patterns = patterns
+        self.in_logs = (*patterns, *map(_in_text, sorted(self.names)))
         self.functions = functions
         self._concerned: dict[tuple[str, ...], bool] = {}
 
@@ -276,6 +284,12 @@ class Redaction:
     def text(self, text: str) -> str:
         """Masks what the patterns match in a text, such as a line of a log."""
         for pattern in self.patterns:
+            text = pattern.sub(MASK, text)
+        return text
+
+    def log_text(self, text: str) -> str:
+        """Masks what must not be in a log."""
+        for pattern in self.in_logs:
             text = pattern.sub(MASK, text)
         return text
 

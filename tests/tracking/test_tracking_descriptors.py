@@ -623,6 +623,19 @@ def test_patterns_mask_what_came_by_descriptors(on_pipes, recovered, tmp_path, e
     assert b"hunter" not in spooled(tmp_path)
 
 
+@pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_names_mask_the_values_that_follow_them(on_pipes, recovered, tmp_path, end):
+    text = """
+        with track(redact=["token", "password"]):
+            c('{"token": "c-hidden", "user": "ada"}\\n')
+            print("Password = py-hidden, then more; tokens: 5")
+            END
+        """.replace("END", end)
+    on_pipes(text, status=0 if end == "pass" else -9)
+    assert recovered().logs == '{***, "user": "ada"}\n***, then more; tokens: 5\n'
+    assert b"hidden" not in spooled(tmp_path)
+
+
 def test_a_licence_is_masked_by_itself(on_pipes, only):
     out, _ = on_pipes("""
         with track():
