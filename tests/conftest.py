@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A shell starts what it puts in the background with SIGINT ignored, and so would be all that tests start.
+# A shell starts what it puts in the background with these ignored, and so would be all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform != "win32" and signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 class NetworkUsed(BaseException):

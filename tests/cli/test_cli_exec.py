@@ -43,6 +43,8 @@ def begin(tmp_path):
     started = []
 
     def do(*command, ours=(), **streams):
+        if not streams.get("start_new_session"):
+            streams["process_group"] = 0  # A group without a parent in its session, as ours may be, cannot be stopped.
         found = subprocess.Popen([*EXEC, *ours, "--", *command], cwd=tmp_path, **streams)
         started.append(found)
         return found
