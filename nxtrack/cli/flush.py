@@ -77,7 +77,7 @@ def run_to_end(flusher: Flusher, runs: Spool) -> bool:
 
 def waiting(runs: Spool) -> int:
     """Counts the runs that a flush would look at."""
-    return sum(1 for _ in runs.entries("ready", "unconfirmed"))
+    return len(runs.waiting())
 
 
 def exit_status(report: FlushReport) -> int:

@@ -50,8 +50,24 @@ def rename_closing(descriptor: int, old: str, new: str) -> None:
         os.replace(old, new)  # noqa: PTH105
 
 
+end_closing = rename_closing
+
+
+def has_ended(mode: int) -> bool:
+    """Says no: a file's mode says nothing on Windows."""
+    del mode
+    return False
+
+
+def unmark(descriptor: int) -> None:
+    """Does nothing; see `has_ended`."""
+
+
 def sync_folder(folder: str) -> None:
     """Does nothing: Windows has no such call, and NTFS journals names by itself."""
+
+
+sync_new = sync_folder
 
 
 def check_private(folder: str) -> None:

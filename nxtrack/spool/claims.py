@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 _LATER: dict[State, tuple[State, ...]] = {
-    "active": (),
+    "active": ("ready", "rejected", "unconfirmed", "synced"),
     "ready": ("rejected", "unconfirmed", "synced"),
     "rejected": ("unconfirmed", "synced"),
     "unconfirmed": ("synced",),
@@ -140,7 +140,8 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
         RunCorrupt: Its file is damaged; see `quarantine`.
         SpoolUnavailable: Its file cannot be opened.
     """
-    path = spool.paths.run(run_id, state)
+    named = spool.paths.called(run_id, state)
+    path = spool.paths.run(run_id, named)
     try:
         descriptor = open_file(path, system.READ_APPEND)
     except FileNotFoundError:
@@ -153,16 +154,12 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
     try:
         if not system.try_lock(descriptor) or not is_same(descriptor, path):
             return None
-        if any(os.path.lexists(spool.paths.run(run_id, later)) for later in _LATER[state]):
+        if any(os.path.lexists(spool.paths.run(run_id, later)) for later in _LATER[named]):
             raise RunCorrupt(f"Run {run_id} is there twice: this is an older copy of it.")
-        run, content = reader.load(run_id, descriptor)
-        if run is None or run.end is None:
-            raise RunCorrupt(f"Run {run_id} is damaged: its file ends too early.")
-        if b"\0" in content[run.sound :]:
-            _mend(path, run, os.fstat(descriptor).st_mtime)
-        if run.sound < len(content):
-            # A flusher died while it wrote to the journal: what it was about to do it has not done.
-            os.ftruncate(descriptor, run.sound)
+        run = _load(run_id, descriptor, path)
+        if named != state:
+            os.rename(path, spool.paths.run(run_id, state))  # noqa: PTH104
+            system.unmark(descriptor)
         keep = True
         return ClaimedRun(spool, run, state, descriptor)
     except OSError as error:
@@ -170,6 +167,24 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
     finally:
         if not keep:
             os.close(descriptor)
+
+
+def _load(run_id: str, descriptor: int, path: str) -> RunRecord:
+    """Reads a run that has ended, and takes from its journal what a flusher or a power cut left half written.
+
+    Raises:
+        RunCorrupt: The file is damaged.
+        OSError: It cannot be read or written.
+    """
+    run, content = reader.load(run_id, descriptor)
+    if run is None or run.end is None:
+        raise RunCorrupt(f"Run {run_id} is damaged: its file ends too early.")
+    if b"\0" in content[run.sound :]:
+        _mend(path, run, os.fstat(descriptor).st_mtime)
+    if run.sound < len(content):
+        # A flusher died while it wrote to the journal: what it was about to do it has not done.
+        os.ftruncate(descriptor, run.sound)
+    return run
 
 
 def _mend(path: str, run: RunRecord, modified: float) -> None:
@@ -188,7 +203,7 @@ def _mend(path: str, run: RunRecord, modified: float) -> None:
 
 
 def quarantine(spool: Spool, run_id: str, state: State) -> None:
-    """Sets a damaged run aside, as it was found, so that it stops nobody.
+    """Sets a damaged run aside, as it was found and under its name, so that it stops nobody.
 
     Raises:
         SpoolUnavailable: It cannot be moved.
@@ -196,7 +211,8 @@ def quarantine(spool: Spool, run_id: str, state: State) -> None:
     paths = spool.paths
     try:
         with suppress(FileNotFoundError):
-            os.replace(paths.run(run_id, state), os.path.join(paths.quarantine, f"{run_id}.{state}"))  # noqa: PTH105, PTH118
+            found = paths.found(run_id, state)
+            os.replace(found, os.path.join(paths.quarantine, os.path.basename(found)))  # noqa: PTH105, PTH118, PTH119
     except OSError as error:
         raise SpoolUnavailable(f"Run {run_id} is damaged and cannot be set aside: {reason(error)}.") from error
 

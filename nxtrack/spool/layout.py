@@ -1,6 +1,7 @@
 """Owns where things stand in a spool's folder, and the checks that it is ours.
 
-<spool>/runs/<id>.<state>        a run: one append-only file of frames; its name carries its state
+<spool>/runs/<id>.<state>        a run: one append-only file of frames; its name tells its state, but for a run that is
+                                 called active, and whose file `system.end_closing` marked: it is ready
 <spool>/payloads/<id>.<what>     sidecars of a run: large payloads, what grows while it runs, and its log
 <spool>/quarantine/              what was damaged, as it was found
 <spool>/captures/<name>          what running processes write to their descriptors; see `captures`
@@ -16,11 +17,14 @@ import os
 import re
 import stat
 from contextlib import suppress
-from typing import Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
 from nxtrack.errors import SpoolUnavailable
 from nxtrack.spool import ids, system
 from nxtrack.spool.system import check_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
 """`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
@@ -48,6 +52,21 @@ class Layout(NamedTuple):
     def run(self, run_id: str, state: State) -> str:
         """Returns the path of a run's file in a state."""
         return f"{self.runs}{os.sep}{run_id}.{state}"
+
+    def has_ended(self, run_id: str) -> bool:
+        """Says whether a run that is called active has ended by itself, and so is ready."""
+        try:
+            return system.has_ended(os.lstat(self.run(run_id, "active")).st_mode)
+        except OSError:  # It is gone, or cannot be looked at: whoever opens it will say so.
+            return False
+
+    def called(self, run_id: str, state: State) -> State:
+        """Returns the state that the name of a run's file tells: one that is ready may still be called active."""
+        return "active" if state == "ready" and self.has_ended(run_id) else state
+
+    def found(self, run_id: str, state: State) -> str:
+        """Returns where the file of a run in a state is to be found; see `called`."""
+        return self.run(run_id, self.called(run_id, state))
 
     def payload(self, name: str) -> str:
         """Returns the path of a sidecar."""
@@ -144,6 +163,53 @@ def listed(paths: Layout) -> list[str]:
         raise SpoolUnavailable(f"The spool {paths.root} cannot be read: {reason(error)}.") from error
     found.sort()
     return found
+
+
+def waiting(paths: Layout) -> list[str]:
+    """Lists the names of the files of runs that can be delivered, sorted; see `Layout.called`.
+
+    Raises:
+        SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
+    """
+    try:
+        with os.scandir(paths.runs) as found:
+            wanted = [file.name for file in found if _waits(file)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool {paths.root} cannot be read: {reason(error)}.") from error
+    wanted.sort()
+    return wanted
+
+
+def _waits(file: os.DirEntry[str]) -> bool:
+    name = file.name
+    if not name.endswith(".active"):
+        return name.endswith((".ready", ".unconfirmed"))
+    try:
+        return system.has_ended(file.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:  # Another flush took it while we looked.
+        return False
+
+
+def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yields the files in a folder, with what the system tells of each; a folder that is not there holds none.
+
+    Raises:
+        SpoolUnavailable: It cannot be read.
+    """
+    try:
+        with os.scandir(folder) as found:
+            for file in found:
+                try:
+                    status = file.stat(follow_symlinks=False)
+                except FileNotFoundError:  # It was pruned, or changed its state, while we looked.
+                    continue
+                yield file.name, status
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise SpoolUnavailable(f"The spool's folder {folder} cannot be read: {reason(error)}.") from error
 
 
 def names(paths: Layout, *states: State) -> list[tuple[str, State]]:

@@ -69,12 +69,12 @@ def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
     """
     report = Recovery()
     spool.check()
-    names = layout.names(spool.paths, "active")
+    names = [run_id for run_id, _ in layout.names(spool.paths, "active") if not spool.paths.has_ended(run_id)]
     if not names:
         captures.sweep(spool.paths)
         return report
     with _alone(spool) as alone:
-        for run_id, _ in names if alone else ():
+        for run_id in names if alone else ():
             try:
                 _recover_one(spool, run_id, report, other_hosts=other_hosts)
             except SpoolError as error:
@@ -123,7 +123,7 @@ def _recover_one(spool: Spool, run_id: str, report: Recovery, *, other_hosts: bo
         locked = _try_lock(descriptor)
         if (not locked or run.start.unlocked) and not owner.is_gone(run.start.owner):
             return
-        if not claims.is_same(descriptor, path):
+        if not claims.is_same(descriptor, path) or system.has_ended(os.fstat(descriptor).st_mode):
             return  # It ended by itself while we looked.
         # Between our reading and our lock it may have written more.
         run = reader.parse(run_id, reader.read_all(descriptor)) or run

@@ -185,18 +185,9 @@ def folder_size(folder: str) -> tuple[int, int]:
         SpoolUnavailable: It cannot be read.
     """
     number = size = 0
-    try:
-        with os.scandir(folder) as found:
-            for file in found:
-                try:
-                    size += file.stat(follow_symlinks=False).st_size
-                except FileNotFoundError:  # It was pruned, or changed its state, while we looked.
-                    continue
-                number += 1
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise SpoolUnavailable(f"The spool's folder {folder} cannot be read: {layout.reason(error)}.") from error
+    for _, found in layout.scan(folder):
+        number += 1
+        size += found.st_size
     return number, size
 
 

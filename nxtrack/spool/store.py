@@ -52,10 +52,10 @@ class Waiting:
     """Runs that can be delivered, held as the names of their files: a hundred thousand of them take 10 MB."""
 
     def __init__(self, names: list[str]) -> None:
-        """Takes the names in `runs`, oldest first."""
-        ready = [name for name in names if name.endswith(".ready")]
+        """Takes the names of their files, oldest first."""
         # What is unconfirmed comes last: whatever makes it so must not keep the others waiting.
         unconfirmed = [name for name in names if name.endswith(".unconfirmed")]
+        ready = [name for name in names if not name.endswith(".unconfirmed")]
         self._names = [name for name in (*ready, *unconfirmed) if layout.split_name(name)]
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Waiting:
         """Returns one of them, by its place in the order in which they are to be delivered."""
         run = layout.split_name(self._names[index])
         assert run is not None
-        return Entry(*run)
+        return Entry(run[0], "unconfirmed" if run[1] == "unconfirmed" else "ready")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Spool:
         return losses.add(self.root, create=self._prepared)
 
     def entries(self, *states: State, newest_first: bool = False) -> Iterator[Entry]:
-        """Lists runs, oldest first, by their names; only of active ones the file is looked at, when their turn comes.
+        """Lists runs, oldest first, by their names; what is called active is looked at when its turn comes.
 
         A run whose process died is listed as ready, which is what the next flush makes it.
 
@@ -225,11 +225,13 @@ class Spool:
             if run is None:
                 continue
             run_id, state = run
-            if state == "active" and wanted & {"active", "ready"} and self.died(run_id):
-                if "ready" in wanted:
-                    yield Entry(run_id, "ready", died=True)
-            elif state in wanted:
-                yield Entry(run_id, state)
+            died = False
+            if state == "active" and wanted & {"active", "ready"}:
+                ended = self.paths.has_ended(run_id)
+                died = not ended and self.died(run_id)
+                state = "ready" if ended or died else state
+            if state in wanted:
+                yield Entry(run_id, state, died)
 
     def waiting(self) -> Waiting:
         """Lists the runs that can be delivered, by their names: those that are ready, then what is unconfirmed.
@@ -239,7 +241,7 @@ class Spool:
             SpoolUnavailable: The spool cannot be read.
         """
         self.check()
-        return Waiting(layout.listed(self.paths))
+        return Waiting(layout.waiting(self.paths))
 
     def check(self) -> None:
         """Refuses a spool that others may write to; one that does not exist yet holds nothing, and passes.
@@ -296,7 +298,7 @@ class Spool:
         """
         state: State = "active" if entry.died else entry.state
         try:
-            descriptor = layout.open_file(self.paths.run(entry.run_id, state), system.READ)
+            descriptor = layout.open_file(self.paths.found(entry.run_id, state), system.READ)
         except FileNotFoundError as error:
             raise RunNotFound(f"Run {entry.run_id} is no longer {state}.") from error
         except OSError as error:
@@ -361,26 +363,30 @@ class Spool:
         self.check()
         counts: dict[State, int] = dict.fromkeys(STATES, 0)
         oldest: dict[State, str] = {}
-        died = 0
-        for name in layout.listed(self.paths):  # Not by `entries`, as a hundred thousand of them take their time.
+        died = total = 0
+        # Once over all files, for the sizes and the states: a hundred thousand of them take their time.
+        for name, found in layout.scan(self.paths.runs):
+            total += found.st_size
             run = layout.split_name(name)
             if run is None:
                 continue
             run_id, state = run
-            if state == "active" and self.died(run_id):
-                died += 1
-                state = "ready"
+            if state == "active":
+                if system.has_ended(found.st_mode):
+                    state = "ready"
+                elif self.died(run_id):
+                    died += 1
+                    state = "ready"
             counts[state] += 1
-            if counts[state] == 1:
-                oldest[state] = run_id
-        sizes = [room.folder_size(folder) for folder in self.paths[1:]]
+            oldest[state] = min(run_id, oldest.get(state, run_id))
+        sizes = [room.folder_size(folder) for folder in self.paths[2:]]
         ready, active = oldest.get("ready"), oldest.get("active")
         return Summary(
             counts=counts,
             died=died,
             quarantined=sizes[-1][0],
             lost=losses.read(self.root),
-            size=sum(size for _, size in sizes),
+            size=total + sum(size for _, size in sizes),
             oldest_ready=ids.time_of(ready) if ready else None,
             oldest_active=ids.time_of(active) if active else None,
         )

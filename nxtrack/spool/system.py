@@ -13,7 +13,9 @@ if sys.platform == "win32":
         boot_id,
         check_private,
         duplicate,
+        end_closing,
         give_back,
+        has_ended,
         host_id,
         mark,
         marked,
@@ -21,7 +23,9 @@ if sys.platform == "win32":
         process_started,
         rename_closing,
         sync_folder,
+        sync_new,
         try_lock,
+        unmark,
     )
 else:
     from nxtrack.spool._posix import (
@@ -32,7 +36,9 @@ else:
         boot_id,
         check_private,
         duplicate,
+        end_closing,
         give_back,
+        has_ended,
         host_id,
         mark,
         marked,
@@ -40,7 +46,9 @@ else:
         process_started,
         rename_closing,
         sync_folder,
+        sync_new,
         try_lock,
+        unmark,
     )
 
 __all__ = [
@@ -51,7 +59,9 @@ __all__ = [
     "boot_id",
     "check_private",
     "duplicate",
+    "end_closing",
     "give_back",
+    "has_ended",
     "host_id",
     "mark",
     "marked",
@@ -59,5 +69,7 @@ __all__ = [
     "process_started",
     "rename_closing",
     "sync_folder",
+    "sync_new",
     "try_lock",
+    "unmark",
 ]

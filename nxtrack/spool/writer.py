@@ -350,9 +350,9 @@ class RunWriter:
                 if durable:
                     self._sync()
                 descriptor, self._descriptor = self._descriptor, -1
-                system.rename_closing(descriptor, self._path, paths.run(self.run_id, "ready"))
+                system.end_closing(descriptor, self._path, paths.run(self.run_id, "ready"))
                 if durable:
-                    system.sync_folder(paths.runs)
+                    system.sync_new(paths.runs)
             except FileNotFoundError as error:
                 raise SpoolUnavailable(reason(error)) from error
             except OSError as error:
@@ -427,7 +427,7 @@ class RunWriter:
             finally:
                 os.close(descriptor)
         if self._log.sync() or self._sidecars:
-            system.sync_folder(self._paths.payloads)
+            system.sync_new(self._paths.payloads)
         os.fsync(self._descriptor)
 
 

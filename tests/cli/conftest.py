@@ -100,7 +100,7 @@ def damaged(spool, solved):
 
     def make():
         (run_id,) = solved()
-        with Path(spool.paths.run(run_id, "ready")).open("r+b") as file:
+        with Path(spool.paths.found(run_id, "ready")).open("r+b") as file:
             file.seek(20)
             file.write(b"#")
         return run_id

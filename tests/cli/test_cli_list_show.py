@@ -69,7 +69,7 @@ def test_what_is_told_of_each(call, solved, rejected, platform):
 
 def test_a_damaged_run_is_listed_with_what_is_wrong(call, solved, spool):
     first, second = solved(2)
-    damage(spool.paths.run(first, "ready"))
+    damage(spool.paths.found(first, "ready"))
     whole, broken = listed(call)
     assert (whole["id"], whole["error"]) == (second, None)
     assert (broken["id"], broken["state"], broken["status"], broken["app_id"]) == (first, "ready", None, None)
@@ -99,7 +99,7 @@ def test_runs_that_move_on_while_they_are_listed(solved, spool):
     rows = runs_module.rows(spool, None)
     assert next(rows).id == ids[4]
     claims.claim(spool, ids[3], "ready").settle("synced")
-    Path(spool.paths.run(ids[2], "ready")).unlink()
+    Path(spool.paths.found(ids[2], "ready")).unlink()
     claims.claim(spool, ids[1], "ready").settle("synced")
     damage(spool.paths.run(ids[1], "synced"))
     left = list(rows)

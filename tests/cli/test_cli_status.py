@@ -45,7 +45,7 @@ def test_one_is_it_and_more_are_them(call, solved, spool, platform):
 
 
 def damage(spool, run_id, state="ready"):
-    with Path(spool.paths.run(run_id, state)).open("r+b") as file:
+    with Path(spool.paths.found(run_id, state)).open("r+b") as file:
         file.seek(20)
         file.write(b"#")
 

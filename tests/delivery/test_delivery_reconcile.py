@@ -69,7 +69,7 @@ def test_a_journal_that_a_power_cut_zeroed_may_have_told_of_a_post(runs, proxy, 
     lines = path.read_bytes().splitlines(keepends=True)
     sound = next(number for number, line in enumerate(lines) if b'"posting"' in line)
     path.unlink()
-    Path(runs.paths.run(entry.run_id, "ready")).write_bytes(b"".join(lines[:sound]) + tail)
+    Path(runs.paths.found(entry.run_id, "ready")).write_bytes(b"".join(lines[:sound]) + tail)
     assert len(nxtrack.flush().synced) == 1
     assert len(list(application.list_runs())) == 1
 

@@ -2,6 +2,8 @@
 
 import os
 import resource
+import shutil
+import stat
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
-from nxtrack.spool import claims, frames, owner, reader
+from nxtrack.spool import claims, frames, owner, reader, recovery
 from nxtrack.spool.records import Absent, Posted, Posting, Rejected, Retried, Unsent, Uploaded, now
-from nxtrack.spool.store import Spool
+from nxtrack.spool.store import Entry, Spool
 
 PLACE = "https://example.invalid/v1/applications/routing"
 
@@ -127,18 +129,23 @@ def test_settling_in_the_same_state_lets_go(store, ready):
     claim(store, run_id).release()
 
 
+def file_of(store, run_id):
+    """Returns where the file of a ready run is by now."""
+    return Path(store.paths.found(run_id, "ready"))
+
+
 @pytest.mark.parametrize("tail", [b"0", b'deadbeef {"t":"post'])
 def test_a_torn_tail_is_trimmed_before_more_is_written(store, ready, tail):
     run_id = ready()
-    path = Path(store.paths.run(run_id, "ready"))
+    path = file_of(store, run_id)
     whole = path.read_bytes()
     with path.open("ab") as file:
         file.write(tail)
     claimed = claim(store, run_id)
-    assert path.read_bytes() == whole
+    assert file_of(store, run_id).read_bytes() == whole
     claimed.checkpoint(posting())
     claimed.release()
-    assert not frames.decode(path.read_bytes()).damaged
+    assert not frames.decode(file_of(store, run_id).read_bytes()).damaged
     assert claims.claim(store, run_id, "ready").run.posting is not None
 
 
@@ -146,7 +153,7 @@ def test_a_torn_tail_is_trimmed_before_more_is_written(store, ready, tail):
 def test_a_tail_of_zeros_may_have_told_of_a_post(store, ready, tail):
     """A killed process writes no zeros: a power cut took what stood there."""
     run_id = ready()
-    path = Path(store.paths.run(run_id, "ready"))
+    path = file_of(store, run_id)
     with path.open("ab") as file:
         file.write(tail)
     os.utime(path, (1_700_000_000, 1_700_000_000))
@@ -155,13 +162,13 @@ def test_a_tail_of_zeros_may_have_told_of_a_post(store, ready, tail):
         assert claimed.run.posting.place == ""
         assert claimed.run.posting.moment.at.timestamp() == 1_700_000_000
         claimed.release()
-    assert not frames.decode(path.read_bytes()).damaged
+    assert not frames.decode(file_of(store, run_id).read_bytes()).damaged
 
 
 @pytest.mark.parametrize("cut", [0, 10, -10])
 def test_a_run_that_ends_too_early_is_damaged(store, ready, cut):
     run_id = ready()
-    path = Path(store.paths.run(run_id, "ready"))
+    path = file_of(store, run_id)
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(RunCorrupt, match=f"Run {run_id} is damaged: its file ends too early"):
         claim(store, run_id)
@@ -169,7 +176,7 @@ def test_a_run_that_ends_too_early_is_damaged(store, ready, cut):
 
 def test_a_damaged_run_is_set_aside_as_it_was_found(store, ready):
     run_id, other = ready(), ready()
-    path = Path(store.paths.run(run_id, "ready"))
+    path = file_of(store, run_id)
     content = bytearray(path.read_bytes())
     content[40] ^= 1
     path.write_bytes(content)
@@ -177,7 +184,7 @@ def test_a_damaged_run_is_set_aside_as_it_was_found(store, ready):
         claim(store, run_id)
     claims.quarantine(store, run_id, "ready")
     claims.quarantine(store, run_id, "ready")
-    assert Path(store.paths.quarantine, f"{run_id}.ready").read_bytes() == content
+    assert Path(store.paths.quarantine, path.name).read_bytes() == content
     assert [entry.run_id for entry in store.entries()] == [other]
     assert store.summary().quarantined == 1
 
@@ -193,6 +200,7 @@ def test_a_quarantine_that_cannot_be_reached_is_told(store, ready):
 def test_a_stale_name_is_no_claim(store, ready):
     run_id = ready()
     assert claim(store, run_id, "synced") is None
+    claim(store, run_id).release()
     path = store.paths.run(run_id, "ready")
     descriptor = os.open(path, os.O_RDONLY)
     assert claims.is_same(descriptor, path)
@@ -239,6 +247,7 @@ def test_a_run_that_changes_its_state_while_it_is_claimed_is_claimed_once(store,
 
 def test_a_link_or_a_folder_is_no_run(store, ready, tmp_path):
     run_id = ready()
+    claim(store, run_id).release()
     path = store.paths.run(run_id, "ready")
     os.rename(path, tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", path)
@@ -274,10 +283,10 @@ def test_what_cannot_be_journaled_is_not_done(disk, fill, ready, begin, ended):
     spool = Spool(disk("256k"))
     run = begin(spool=spool)
     run.finish(ended)
-    path = Path(spool.paths.run(run.run_id, "ready"))
     os.unlink(f"{spool.root}/reserve")
     ballast = fill(spool.root)
     claimed = claims.claim(spool, run.run_id, "ready")
+    path = file_of(spool, run.run_id)
     with pytest.raises(SpoolUnavailable, match="kept as it is: its journal cannot be written, no space left"):
         for _ in range(100):
             claimed.checkpoint(uploaded(upload_id="u" * 100))
@@ -295,9 +304,9 @@ def test_what_cannot_be_journaled_is_not_done(disk, fill, ready, begin, ended):
 def test_after_its_release_a_claim_writes_and_renames_nothing(store, ready):
     """Another process may have the run by now, and another file this one's descriptor."""
     run_id = ready()
-    path = Path(store.paths.run(run_id, "ready"))
     claimed = claim(store, run_id)
     claimed.release()
+    path = file_of(store, run_id)
     before = path.read_bytes()
     others = [os.open(store.paths.root + "/other", os.O_RDWR | os.O_CREAT) for _ in range(3)]
     with pytest.raises(SpoolUnavailable):
@@ -339,7 +348,7 @@ def test_a_late_upload_never_writes_into_another_file(store, ready, hurried):
         assert os.stat(foreign).st_size == 0
         for descriptor in descriptors:
             os.close(descriptor)
-    content = Path(store.paths.run(run_id, "ready")).read_bytes()
+    content = file_of(store, run_id).read_bytes()
     assert not frames.decode(content).damaged
 
 
@@ -369,7 +378,7 @@ def test_journals_may_be_written_side_by_side(store, ready):
     for thread in threads:
         thread.join()
     claimed.release()
-    run = reader.parse(run_id, Path(store.paths.run(run_id, "ready")).read_bytes())
+    run = reader.parse(run_id, file_of(store, run_id).read_bytes())
     assert {kind: upload.upload_id for kind, upload in run.uploads.items()} == dict.fromkeys(
         ("input", "output", "logs"), "49"
     )
@@ -379,11 +388,48 @@ def test_journals_may_be_written_side_by_side(store, ready):
 def test_an_older_copy_of_a_run_is_not_delivered_again(store, ready, later):
     """Somebody copied a backup over the spool."""
     run_id = ready()
-    older = Path(store.paths.run(run_id, "ready"))
-    content = older.read_bytes()
+    ended, older = file_of(store, run_id), store.paths.run(run_id, "ready")
+    backup = shutil.copy2(ended, f"{store.root}/backup")
     claim(store, run_id).settle(later)
-    older.write_bytes(content)
+    for copy in (ended, older):
+        shutil.copy2(backup, copy)
+    for _ in range(2):
+        with pytest.raises(RunCorrupt, match="there twice"):
+            claims.claim(store, run_id, "ready")
+        claims.quarantine(store, run_id, "ready")
+    assert claims.claim(store, run_id, "ready") is None
+    claims.claim(store, run_id, later).release()
+
+
+def test_an_older_copy_is_set_aside_while_the_run_waits(store, ready):
+    run_id = ready()
+    ended = file_of(store, run_id)
+    backup = shutil.copy2(ended, f"{store.root}/backup")
+    claim(store, run_id).release()
+    shutil.copy2(backup, ended)
     with pytest.raises(RunCorrupt, match="there twice"):
         claims.claim(store, run_id, "ready")
     claims.quarantine(store, run_id, "ready")
-    claims.claim(store, run_id, later).release()
+    claims.claim(store, run_id, "ready").release()
+    assert os.listdir(store.paths.runs) == [f"{run_id}.ready"]
+
+
+def test_a_run_that_ended_is_called_ready_once_it_is_claimed(store, ready):
+    run_id = ready()
+    assert os.listdir(store.paths.runs) == [f"{run_id}.active"]
+    claim(store, run_id).release()
+    assert os.listdir(store.paths.runs) == [f"{run_id}.ready"]
+    assert stat.S_IMODE(file_of(store, run_id).stat().st_mode) == 0o600
+    assert [*store.entries()] == [Entry(run_id, "ready")]
+
+
+def test_without_its_mark_a_run_that_ended_waits_for_recovery(store, ready):
+    """A backup brings files back with modes of its own, and some file systems have none."""
+    run_id = ready()
+    file_of(store, run_id).chmod(0o600)
+    assert claims.claim(store, run_id, "ready") is None
+    assert [*store.entries()] == [Entry(run_id, "ready", died=True)]
+    recovery.recover(store)
+    claimed = claim(store, run_id)
+    assert claimed.run.end.status == "succeeded"
+    claimed.release()

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nxtrack.errors import SpoolRefused, SpoolUnavailable
-from nxtrack.spool import ids, layout, recovery, retention
+from nxtrack.spool import claims, ids, layout, recovery, retention
 from nxtrack.spool.layout import STATES, split_name
-from nxtrack.spool.store import Spool
+from nxtrack.spool.store import Entry, Spool
 
 ODD = [
     "",
@@ -51,7 +51,8 @@ def test_foreign_files_stop_nobody(store, ready):
             Path(store.paths.runs, name).write_text("x")
             Path(store.paths.payloads, name).write_text("x")
     os.mkdir(os.path.join(store.paths.runs, "a folder"))
-    assert layout.names(store.paths) == [(run_id, "ready")]
+    assert layout.names(store.paths) == [(run_id, "active")]
+    assert [*store.waiting()] == [Entry(run_id, "ready")]
     assert store.summary().counts["ready"] == 1
     assert recovery.recover(store) == recovery.Recovery()
     assert retention.prune(store, rejected=True).runs == 0
@@ -68,6 +69,8 @@ def test_a_spool_that_is_not_there_holds_nothing(store):
 
 def test_names_are_listed_oldest_first_by_state(store, ready, begin):
     first, second = ready(), ready()
+    for run_id in (first, second):
+        claims.claim(store, run_id, "ready").release()
     third = begin()
     assert layout.names(store.paths) == [(first, "ready"), (second, "ready"), (third.run_id, "active")]
     assert layout.names(store.paths, "active") == [(third.run_id, "active")]

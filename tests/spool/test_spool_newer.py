@@ -14,7 +14,7 @@ NEWER = b'{"t":"from-the-future"}'
 
 
 def append(store, run_id: str, state: State) -> None:
-    with open(store.paths.run(run_id, state), "rb+") as file:
+    with open(store.paths.found(run_id, state), "rb+") as file:
         checksum = frames.decode(file.read()).checksum
         file.write(b"%08x %b\n" % (zlib.crc32(NEWER, checksum), NEWER))
 

@@ -229,7 +229,7 @@ def test_a_recovery_that_died_while_it_copied_leaves_nothing_behind(store, orpha
     recover(store)
     assert os.listdir(store.paths.runs) == [f"{run_id}.ready"]
     assert sorted(os.listdir(store.paths.payloads)) == [f"{run_id}.0.json", f"{run_id}.log"]
-    assert not frames.decode(Path(store.paths.run(run_id, "ready")).read_bytes()).damaged
+    assert not frames.decode(Path(store.paths.found(run_id, "ready")).read_bytes()).damaged
     program.communicate()
 
 

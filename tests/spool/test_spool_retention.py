@@ -91,7 +91,7 @@ def test_what_can_be_saved_of_a_damaged_run_is_kept_with_it(store, ready):
     claims.quarantine(store, run_id, "ready")
     make_old(store.paths.payload(f"{run_id}.0.json"))
     assert prune(store) == Pruned()
-    os.unlink(os.path.join(store.paths.quarantine, f"{run_id}.ready"))
+    os.unlink(os.path.join(store.paths.quarantine, f"{run_id}.active"))
     assert prune(store).size == len(BIG)
 
 

@@ -142,7 +142,7 @@ def test_looking_does_not_keep_a_lock(store, begin):
 
 def test_a_damaged_run_is_told_when_it_is_read(store, ready):
     run_id = ready()
-    Path(store.paths.run(run_id, "ready")).write_bytes(b"x\n")
+    Path(store.paths.found(run_id, "ready")).write_bytes(b"x\n")
     with pytest.raises(RunCorrupt):
         store.read(Entry(run_id, "ready"))
 

@@ -78,7 +78,7 @@ def test_a_finished_run_is_ready_with_all_it_was_given(store, begin, ended):
     assert found.end == ended
     assert store.artefact(found, "output").read() == b'{"x":1}'
     assert store.artefact(found, "logs").read() == b"first\nsecond\n"
-    assert os.listdir(store.paths.runs) == [f"{run.run_id}.ready"]
+    assert [*store.entries()] == [Entry(run.run_id, "ready")]
     assert open_files() == before
 
 
@@ -113,7 +113,7 @@ def test_after_its_end_a_run_takes_nothing(store, begin, ended):
     run = begin()
     run.log(b"log")
     run.finish(ended)
-    content = (store.paths.run(run.run_id, "ready"), store.paths.log(run.run_id))
+    content = (store.paths.found(run.run_id, "ready"), store.paths.log(run.run_id))
     before = [Path(path).read_bytes() for path in content]
     # The numbers of the descriptors just closed are now these files'.
     others = [os.open(store.paths.root + f"/other{number}", os.O_RDWR | os.O_CREAT) for number in range(4)]
@@ -158,7 +158,7 @@ def test_threads_may_log_while_another_ends_the_run(store, begin, ended):
         assert os.stat(path).st_size == 0
         for descriptor in others:
             os.close(descriptor)
-        content = Path(store.paths.run(run.run_id, "ready")).read_bytes()
+        content = Path(store.paths.found(run.run_id, "ready")).read_bytes()
         found = frames.decode(content)
         assert not found.damaged
         assert found.sound == len(content)
@@ -321,7 +321,7 @@ def test_what_cannot_be_made_durable_is_left_to_recovery(store, begin, ended):
 
 def test_a_spool_that_went_away_is_told(store, begin, ended):
     run = begin()
-    os.rename(store.root, store.root + ".gone")
+    shutil.rmtree(store.root)
     before = open_files()
     with pytest.raises(SpoolUnavailable, match="no such file"):
         run.finish(ended)
@@ -433,7 +433,8 @@ def test_files_are_private_whatever_the_umask(store, begin, ended):
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     files = [os.path.join(folder, name) for folder, _, names in os.walk(store.root) for name in names]
     assert len(files) >= 6
-    assert {stat.S_IMODE(os.stat(path).st_mode) for path in files} == {0o600}
+    # One bit more says that a run has ended.
+    assert {stat.S_IMODE(os.stat(path).st_mode) & ~stat.S_ISVTX for path in files} == {0o600}
 
 
 def test_a_file_that_is_there_is_never_written_over(store, begin):

@@ -168,10 +168,10 @@ def _cut_dead(bench: Bench, size: int) -> None:
 
 
 def _ended(trial: Trial, solves: list[Solve]) -> None:
-    """Leaves runs whose process wrote their end and was killed before it gave them their new name."""
+    """Leaves runs whose process wrote their end and was killed before it marked them."""
     trial.record(*solves)
     for path in files(trial):
-        os.rename(path, path.replace(".ready", ".active"))
+        os.chmod(path, 0o600)
 
 
 def _cut_dead_batch(bench: Bench, begin: Begin, lengths: list[int]) -> None:

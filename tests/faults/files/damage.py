@@ -221,12 +221,19 @@ def hit(
                 look_into(trial)
 
 
+def set_aside(trial: Trial, name: str) -> str | None:
+    """Returns where a run was set aside to, under the name that it had or got when it was claimed; None if not."""
+    folder = os.path.join(trial.spool, "quarantine")
+    found = [path for path in os.listdir(folder) if path.partition(".")[0] == name.partition(".")[0]]
+    return os.path.join(folder, *found) if found else None
+
+
 def _outcome(trial: Trial, damage: Damage, report: FlushReport) -> bool:
     """Returns whether a damaged run was set aside, as it was found and told; else it has to arrive as it was."""
     name = os.path.basename(damage.path)
-    kept = os.path.join(trial.spool, "quarantine", name)
+    kept = set_aside(trial, name)
     label = f"{trial.application}: {damage.where}"
-    if not os.path.lexists(kept):
+    if kept is None:
         if damage.aside:
             trial.bench.tally.found("wrong", f"{label}: was not set aside: {report.problems}")
         return False
