@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nxtrack.spool.layout import State
+    from nxtrack.spool.listing import Entry
     from nxtrack.spool.reader import RunRecord
-    from nxtrack.spool.store import Entry
 
 
 class Row(msgspec.Struct, kw_only=True):

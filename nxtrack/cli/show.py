@@ -17,9 +17,9 @@ from nxtrack.spool.store import Spool, spool
 
 if TYPE_CHECKING:
     from nxtrack.spool.artefacts import Source
+    from nxtrack.spool.listing import Entry
     from nxtrack.spool.reader import RunRecord
     from nxtrack.spool.records import Artefact, Form
-    from nxtrack.spool.store import Entry
 
 _ARTEFACTS: tuple[Artefact, ...] = ("input", "output", "logs")
 _LOG_BYTES = 16_384

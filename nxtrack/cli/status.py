@@ -12,8 +12,8 @@ from nxtrack.spool.store import Spool, spool
 if TYPE_CHECKING:
     from nxtrack.settings import Settings
     from nxtrack.spool.layout import State
+    from nxtrack.spool.listing import Summary
     from nxtrack.spool.reader import RunRecord
-    from nxtrack.spool.store import Summary
 
 
 def status(*, as_json: bool) -> int:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from nxtrack.settings import Settings
     from nxtrack.spool.claims import ClaimedRun
     from nxtrack.spool.layout import State
-    from nxtrack.spool.store import Entry, Waiting
+    from nxtrack.spool.listing import Entry, Waiting
 
 GIVE_UP_AFTER = 5
 """Runs in a row of one application whose delivery the platform answered with errors, before the rest are kept."""

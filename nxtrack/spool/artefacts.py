@@ -11,7 +11,7 @@ from zlib import crc32
 import msgspec
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
-from nxtrack.spool import captures, logfile, system
+from nxtrack.spool import captures, logparts, system
 from nxtrack.spool.layout import NO_FILE, open_file, reason
 from nxtrack.spool.logtext import LogText, Part, readable
 from nxtrack.spool.pieces import Pieces
@@ -111,7 +111,7 @@ def logged(paths: Layout, start: Start) -> Logged | None:
     if not os.path.lexists(path):
         return None
     with Source(path=path).open() as file:
-        return logfile.summary(file.fileno(), start.max_log)
+        return logparts.summary(file.fileno(), start.max_log)
 
 
 def _log(paths: Layout, run: RunRecord) -> Source | None:

@@ -10,7 +10,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from nxtrack.spool.logfile import left_out
+from nxtrack.spool.logparts import left_out
 from nxtrack.spool.masks import MASK
 
 if TYPE_CHECKING:

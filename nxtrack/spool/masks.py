@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from nxtrack.spool import logfile, system
+from nxtrack.spool import logparts, system
 from nxtrack.spool.layout import NO_FILE, open_file
 from nxtrack.spool.logfile import write_all
 
@@ -109,7 +109,7 @@ def _rewrite(log: str, copy: str, content: bytes, most: int | None) -> None:
         try:
             found = msgspec.json.decode(content, type=list[_Pattern])
             mask = masking(re.compile(one.pattern, one.flags) for one in found)
-            for lines in logfile.lines_of(source, most):
+            for lines in logparts.lines_of(source, most):
                 write_all(target, mask(lines))
         except (msgspec.MsgspecError, re.error, ValueError, RecursionError):
             os.ftruncate(target, 0)

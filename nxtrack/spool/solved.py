@@ -8,7 +8,7 @@ import msgspec
 
 from nxtrack import solverlogs
 from nxtrack.errors import SpoolError
-from nxtrack.spool import captures, logfile
+from nxtrack.spool import captures, logparts
 from nxtrack.spool.artefacts import Source
 from nxtrack.spool.records import Asset, Metric
 
@@ -50,7 +50,7 @@ def found(paths: Layout, run: RunRecord, *, died: bool) -> list[Metric | Asset]:
 def _read(paths: Layout, run: RunRecord) -> Reading | None:
     try:
         with Source(path=captures.path_of_log(paths, run.start)).open() as file:
-            return solverlogs.read(logfile.ends(file.fileno(), solverlogs.MOST_READ, run.start.max_log))
+            return solverlogs.read(logparts.ends(file.fileno(), solverlogs.MOST_READ, run.start.max_log))
     except (OSError, SpoolError):
         return None
     except Exception:  # noqa: BLE001  (a log may be anything; the run is delivered without what it says)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
-from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zlib import crc32
 
 import msgspec
 
 from nxtrack.errors import SpoolUnavailable, SpoolUnsafe
-from nxtrack.spool import frames, layout, masks, system
+from nxtrack.spool import frames, masks, system
 from nxtrack.spool.layout import reason
-from nxtrack.spool.logfile import LogFile, write_all
+from nxtrack.spool.logfile import LogFile
 from nxtrack.spool.reader import read_all
-from nxtrack.spool.records import Input
+from nxtrack.spool.sidecars import Sidecars
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from nxtrack.settings import Durability
     from nxtrack.spool.captures import Capture
     from nxtrack.spool.layout import Layout
-    from nxtrack.spool.records import AnyRecord, Form, Output, Status
+    from nxtrack.spool.records import AnyRecord, Input, Output, Status
 
 INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
@@ -100,7 +98,6 @@ class RunWriter:
         "_durability",
         "_lock",
         "_log",
-        "_numbers",
         "_path",
         "_paths",
         "_sidecars",
@@ -148,8 +145,7 @@ class RunWriter:
         self._appending = False
         self._told = told
         self._written = 0
-        self._sidecars: list[str] = []
-        self._numbers = count()
+        self._sidecars: Sidecars | None = None
         self.locked = False
         self._path = paths.run(run_id, "active")
         self._descriptor = os.open(self._path, system.CREATE, 0o600)
@@ -203,53 +199,15 @@ class RunWriter:
         data, notes = content
         if len(data) <= INLINE_BYTES and b"\n" not in data:
             return kind(data=msgspec.Raw(data), notes=notes)
-        name = f"{self.run_id}.{next(self._numbers)}.json"
-        if self._descriptor >= 0:
-            self._write_sidecar(name, data)
-        return kind(file=name, size=len(data), crc=crc32(data), notes=notes)
+        return self.sidecars.keep(kind, data, notes, ended=self._descriptor < 0)
 
-    def sidecar(self, kind: type[Input | Output], wished: Form | None = None) -> tuple[Input | Output, int]:
-        """Makes a file for a payload that is written piece by piece.
-
-        Args:
-            kind: Which payload.
-            wished: The format that was asked for; None to find out.
-
-        Returns:
-            Its record, which `settle` makes final and `append` writes, and a descriptor that is the caller's to close.
-            Appended before, the record leads recovery to what there is of the payload should this process die.
-
-        Raises:
-            OSError: It cannot be made.
-        """
-        name = f"{self.run_id}.{next(self._numbers)}.{'input' if kind is Input else 'output'}"
-        descriptor = layout.create(self._paths.payload(name))
-        self._sidecars.append(name)
-        return kind(file=name, growing=True, wished=wished), descriptor
-
-    def settle(self, record: Input | Output, *, inner: str = "") -> Input | Output:
-        """Returns the final record of a sidecar that is whole; see `growing.settle`.
-
-        Raises:
-            OSError: It cannot be read, or what it has to become cannot be written.
-        """
-        from nxtrack.spool import growing  # noqa: PLC0415  (most runs have no such payload, and need no archives)
-
-        final = growing.settle(self._paths, record, inner=inner)
-        if final.file not in {None, *self._sidecars}:
-            self._sidecars.append(str(final.file))
-        if final.file != record.file or not final.size:
-            self.drop(record)
-        self._written += final.size
-        return final
-
-    def drop(self, record: Input | Output) -> None:
-        """Removes a sidecar that is of no use any more; who appends to it still does so to nowhere."""
-        name = str(record.file)
-        if name in self._sidecars:
-            self._sidecars.remove(name)
-            with suppress(OSError):  # It leaves with its run, then.
-                os.unlink(self._paths.payload(name))  # noqa: PTH108
+    @property
+    def sidecars(self) -> Sidecars:
+        """The files beside the run's own."""
+        with self._lock:
+            if self._sidecars is None:  # Most runs have none.
+                self._sidecars = Sidecars(self._paths, self.run_id)
+            return self._sidecars
 
     def log_descriptor(self) -> int:
         """Returns a descriptor to append to the run's log with, which is the caller's to close.
@@ -363,9 +321,10 @@ class RunWriter:
     def discard(self) -> None:
         """Removes what there is of a run that could not be begun."""
         self.close()
-        for path in (self._path, *map(self._paths.payload, self._sidecars)):
-            with suppress(OSError):  # Nothing can be done about it, and recovery copes with an empty run.
-                os.unlink(path)  # noqa: PTH108
+        with suppress(OSError):  # Nothing can be done about it, and recovery copes with an empty run.
+            os.unlink(self._path)  # noqa: PTH108
+        if self._sidecars is not None:
+            self._sidecars.remove()
 
     def close(self) -> None:
         """Lets go of the run; unless it is finished, recovery takes it for one whose process died."""
@@ -373,6 +332,9 @@ class RunWriter:
         with self._lock:
             descriptor, self._descriptor = self._descriptor, -1
             written, self._written = self._written, 0
+            if self._sidecars is not None:
+                written += self._sidecars.size
+                self._sidecars.size = 0
             self._log.close()
         if written:
             self._told(written)
@@ -403,30 +365,9 @@ class RunWriter:
         self._told = _nobody  # The parent tells what it wrote.
         self.close()
 
-    def _write_sidecar(self, name: str, data: bytes) -> None:
-        path = self._paths.payload(name)
-        descriptor = layout.create(path)
-        try:
-            try:
-                write_all(descriptor, data)
-            finally:
-                os.close(descriptor)
-        except BaseException:
-            # Half a payload helps nobody, and the run's end may need the room that it takes.
-            with suppress(OSError):
-                os.unlink(path)  # noqa: PTH108
-            raise
-        self._sidecars.append(name)
-        self._written += len(data)
-
     def _sync(self) -> None:
-        for name in self._sidecars:
-            descriptor = os.open(self._paths.payload(name), system.READ)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        if self._log.sync() or self._sidecars:
+        beside = self._sidecars is not None and self._sidecars.sync()
+        if self._log.sync() or beside:
             system.sync_new(self._paths.payloads)
         os.fsync(self._descriptor)
 

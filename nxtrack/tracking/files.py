@@ -89,7 +89,7 @@ def packed(writer: RunWriter, kind: Kind, folder: str, wished: Form | None = Non
         next(os.scandir(folder), None)  # which tells that there is no such folder
         raise FileNotFoundError(2, "There are no files in it", folder)
     tables = all(name.lower().endswith(".csv") for name in names)
-    record, descriptor = writer.sidecar(kind, wished or ("csv-archive" if tables else "multi-file"))
+    record, descriptor = writer.sidecars.grow(kind, wished or ("csv-archive" if tables else "multi-file"))
     return filled(writer, record, descriptor, lambda file: pack(folder, file, limit=_NO_LIMIT))
 
 
@@ -104,7 +104,7 @@ def filled(
     try:
         with os.fdopen(descriptor, "wb") as file:
             fill(file)
-        return writer.settle(record, inner=inner)
+        return writer.sidecars.settle(record, inner=inner)
     except BaseException:
-        writer.drop(record)  # Half a payload helps nobody, and the run's end may need the room that it takes.
+        writer.sidecars.drop(record)  # Half a payload helps nobody, and the run's end may need the room that it takes.
         raise

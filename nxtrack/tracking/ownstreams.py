@@ -40,6 +40,7 @@ class _Own:
         self.unbuffered = stream.buffer is raw
         self._lock = threading.RLock()
         self._released = True
+        self.was_led = False
         self._twin: Any = None
         self._write: Callable[[Any], Any] = stream.write
         self._before: dict[str, Any] = {}
@@ -54,6 +55,7 @@ class _Own:
         """Leads it to another descriptor, from when something is written to it."""
         kept = self.stream.__dict__
         self.saved, self._twin, self._released = saved, None, False
+        self.was_led = False
         self._write = self.stream.write
         if not _ATTRIBUTES.isdisjoint(kept):
             self._before = {key: kept[key] for key in _ATTRIBUTES if key in kept}
@@ -100,8 +102,10 @@ class _Own:
             self.raw.name = name
 
     def flush(self) -> None:
-        with suppress(Exception):  # A closed or broken stream is the program's own affair.
+        try:  # noqa: SIM105  (for every run, where a context manager costs as much again)
             self.stream.flush()
+        except Exception:  # noqa: BLE001, S110  (a closed or broken stream is the program's own affair)
+            pass
 
     def release(self) -> None:
         kept = self.stream.__dict__
@@ -116,6 +120,7 @@ class _Own:
         try:
             self._released = True
             if self.raw.fileno() != self.descriptor:
+                self.was_led = True
                 self._lead(self.descriptor)
         finally:
             if free:
@@ -213,7 +218,7 @@ def flush() -> None:
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name, None)
         if stream is not None:
-            try:  # noqa: SIM105  (for every run, where a context manager costs as much again)
+            try:  # noqa: SIM105  (as above)
                 stream.flush()
             except Exception:  # noqa: BLE001, S110  (its own affair, as above)
                 pass
@@ -221,12 +226,15 @@ def flush() -> None:
 
 def release() -> set[int]:
     """Leads the streams to their own descriptors again; returns the others that a thread may still be writing to."""
-    flush()
     owned = _owned.copy()
+    for own in owned:
+        if own.raw.closed or own.raw.fileno() != own.descriptor:
+            own.flush()  # Else nothing was printed, and nothing is held back.
     _in_use.clear()
     forget()
     for own in owned:
-        own.flush()  # Another thread may be about to write to where it led: it holds the buffer's lock meanwhile.
+        if own.was_led:
+            own.flush()  # Another thread may be about to write to where it led: it holds the buffer's lock meanwhile.
     return _in_use
 
 

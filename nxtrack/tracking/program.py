@@ -183,12 +183,12 @@ class Streams:
             start = os.lseek(_STDIN, 0, os.SEEK_CUR)
             writer.append(_copied(writer, Input, _STDIN, wished, start=start))
         elif _is_kind(_STDIN, stat.S_ISFIFO, stat.S_ISSOCK):
-            self._input, descriptor = writer.sidecar(Input, wished)
+            self._input, descriptor = writer.sidecars.grow(Input, wished)
             self._keep("input", descriptor)
             writer.append(self._input)
 
     def _begin_output(self, writer: RunWriter) -> None:
-        self._output, descriptor = writer.sidecar(Output, self._program.output_form)
+        self._output, descriptor = writer.sidecars.grow(Output, self._program.output_form)
         self._keep("output", descriptor)
         writer.append(self._output)
 
@@ -328,10 +328,10 @@ class Streams:
         try:
             if fault:
                 raise _fault(fault)
-            return writer.settle(record)
+            return writer.sidecars.settle(record)
         except OSError as error:
             self._leave_out(name, error)
-        writer.drop(record)
+        writer.sidecars.drop(record)
         return msgspec.structs.replace(record, growing=False, wished=None, size=0)
 
 
@@ -358,7 +358,7 @@ def _copied(
     try:
         if not _is_kind(opened, stat.S_ISREG):
             raise OSError("it is no file")
-        record, descriptor = writer.sidecar(kind, wished)
+        record, descriptor = writer.sidecars.grow(kind, wished)
         return filled(writer, record, descriptor, fill, os.path.basename(source) if isinstance(source, str) else "")  # noqa: PTH119
     finally:
         os.close(opened)

@@ -12,8 +12,9 @@ import pytest
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import claims, frames, owner, reader, recovery
+from nxtrack.spool.listing import Entry
 from nxtrack.spool.records import Absent, Posted, Posting, Rejected, Retried, Unsent, Uploaded, now
-from nxtrack.spool.store import Entry, Spool
+from nxtrack.spool.store import Spool
 
 PLACE = "https://example.invalid/v1/applications/routing"
 

@@ -30,7 +30,7 @@ def begin(spool):
 
 
 def put(writer, kind, data, wished=None):
-    record, descriptor = writer.sidecar(kind, wished)
+    record, descriptor = writer.sidecars.grow(kind, wished)
     writer.append(record)
     os.write(descriptor, data)
     return record, descriptor
@@ -136,7 +136,7 @@ def test_a_finished_run_keeps_what_became_of_it_and_nothing_else(spool, begin):
     for kind, data in ((Input, b""), (Output, b"[1]")):
         record, descriptor = put(writer, kind, data)
         os.close(descriptor)
-        records.append(writer.settle(record))
+        records.append(writer.sidecars.settle(record))
     writer.finish(*records, End(status="succeeded", at=now(), duration_ms=1))
     run, data = only(spool)
     assert data == {"output": b'{"solution":[1]}'}
@@ -147,7 +147,7 @@ def test_a_change_to_what_grew_is_told(spool, begin):
     writer = begin()
     record, descriptor = put(writer, Output, b"found")
     os.close(descriptor)
-    writer.finish(writer.settle(record), End(status="succeeded", at=now(), duration_ms=1))
+    writer.finish(writer.sidecars.settle(record), End(status="succeeded", at=now(), duration_ms=1))
     with open(spool.paths.payload(record.file), "r+b") as file:
         file.write(b"F")
     with pytest.raises(Exception, match="does not match its checksum"):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from nxtrack.errors import SpoolRefused, SpoolUnavailable
 from nxtrack.spool import claims, ids, layout, recovery, retention
 from nxtrack.spool.layout import STATES, split_name
-from nxtrack.spool.store import Entry, Spool
+from nxtrack.spool.listing import Entry
+from nxtrack.spool.store import Spool
 
 ODD = [
     "",

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from nxtrack.spool import claims, ids, owner, recovery, retention
+from nxtrack.spool.listing import Entry
 from nxtrack.spool.records import (
     Absent,
     End,
@@ -31,7 +32,7 @@ from nxtrack.spool.records import (
     Uploaded,
     now,
 )
-from nxtrack.spool.store import Entry, Spool
+from nxtrack.spool.store import Spool
 from nxtrack.spool.writer import INLINE_BYTES, Content
 
 PLACE = "there"

@@ -11,9 +11,10 @@ import pytest
 
 from nxtrack.errors import RunCorrupt, RunNotFound, SpoolUnavailable
 from nxtrack.spool import claims, frames, ids, owner, recovery
+from nxtrack.spool.listing import Entry
 from nxtrack.spool.records import End, Metric, Output, Owner, now
 from nxtrack.spool.recovery import NEWBORN_SECONDS, Recovery, recover
-from nxtrack.spool.store import DIED, Entry, Spool
+from nxtrack.spool.store import DIED, Spool
 
 BIG = b'"' + b"x" * 300_000 + b'"'
 ELSEWHERE = Owner(pid=1, started=1, boot="another", pidns=1, host="another")

@@ -10,9 +10,10 @@ import pytest
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
 from nxtrack.spool import claims, ids, retention, room
+from nxtrack.spool.listing import Entry
 from nxtrack.spool.records import Rejected, now
 from nxtrack.spool.retention import Pruned, prune, retry
-from nxtrack.spool.store import Entry, Spool
+from nxtrack.spool.store import Spool
 
 BIG = b'"' + b"x" * 300_000 + b'"'
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from nxtrack import solverlogs
+from nxtrack.spool.listing import Entry
 from nxtrack.spool.records import Metric, Output
 from nxtrack.spool.recovery import recover
-from nxtrack.spool.store import DIED, Entry, Spool
+from nxtrack.spool.store import DIED, Spool
 from nxtrack.spool.writer import Content
 
 LOGS = Path(__file__).parents[1] / "solverlogs"

@@ -11,8 +11,9 @@ import pytest
 
 from nxtrack.errors import RunCorrupt, RunNotFound, SpoolRefused, SpoolUnavailable
 from nxtrack.spool import claims, ids, owner
+from nxtrack.spool.listing import Entry
 from nxtrack.spool.records import Owner, Start, now
-from nxtrack.spool.store import DIED, Entry, Spool, spool
+from nxtrack.spool.store import DIED, Spool, spool
 
 BIG = b'"' + b"x" * 300_000 + b'"'
 

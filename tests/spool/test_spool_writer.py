@@ -16,9 +16,10 @@ import msgspec
 import pytest
 
 from nxtrack.errors import SpoolUnavailable
-from nxtrack.spool import claims, frames, ids, owner, reader, system, writer
+from nxtrack.spool import claims, frames, ids, logfile, owner, reader, system, writer
+from nxtrack.spool.listing import Entry
 from nxtrack.spool.records import End, Input, Metric, Output, Start, Update, now
-from nxtrack.spool.store import Entry, Spool
+from nxtrack.spool.store import Spool
 from nxtrack.spool.writer import INLINE_BYTES, Content
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -472,7 +473,7 @@ def test_a_device_that_takes_nothing_is_told():
     descriptor = os.open("/dev/full", os.O_WRONLY)
     try:
         with pytest.raises(OSError) as caught:
-            writer.write_all(descriptor, b"data")
+            logfile.write_all(descriptor, b"data")
         assert caught.value.errno == errno.ENOSPC
     finally:
         os.close(descriptor)
@@ -489,7 +490,7 @@ def test_what_the_system_takes_in_parts_is_written_whole():
 
     thread = threading.Thread(target=drain)
     thread.start()
-    writer.write_all(writing, data)
+    logfile.write_all(writing, data)
     os.close(writing)
     thread.join()
     assert found == [data]

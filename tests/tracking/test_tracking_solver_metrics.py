@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nxtrack import configure, current_run, solverlogs, track
-from nxtrack.spool import logfile
+from nxtrack.spool import logparts
 
 LOGS = Path(__file__).parents[1] / "solverlogs"
 STATUS = {"highs-mip-optimal": "optimal", "gurobi-mip-time-limit": "time_limit", "scip-mip-infeasible": "infeasible"}
@@ -125,7 +125,7 @@ def test_a_run_without_a_solver_gets_nothing(recorded):
 
 
 def test_a_run_without_a_log_is_not_looked_at(monkeypatch, only):
-    monkeypatch.setattr(logfile, "_read", lambda *_: pytest.fail("a log was read"))
+    monkeypatch.setattr(logparts, "_read", lambda *_: pytest.fail("a log was read"))
     track(lambda: {"x": 1})()
     assert only().output == {"x": 1}
 

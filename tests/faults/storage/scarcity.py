@@ -12,7 +12,8 @@ from faults.storage import users
 
 from nxtrack.errors import NxtrackError
 from nxtrack.spool import layout, losses
-from nxtrack.spool.store import Entry, Spool
+from nxtrack.spool.listing import Entry
+from nxtrack.spool.store import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
