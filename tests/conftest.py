@@ -30,11 +30,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# A shell starts what it puts in the background with these ignored, and so would be all that tests start.
+# A shell starts what it puts in the background with these ignored, `nohup` the last of them, and so would be all that
+# tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if sys.platform != "win32" and signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+if sys.platform != "win32":
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+_UNMEASURED = {"acceptance", "benchmarks", "examples", "faults", "solvers", "where"}
+"""Folders of tests that go the whole way again and again: others measure the code they go through, at less cost."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has coverage measured by the tests of single parts alone."""
+    for item in items:
+        if _is_unmeasured(item):
+            item.add_marker("no_cover")
+
+
+def _is_unmeasured(item: pytest.Item) -> bool:
+    return not _UNMEASURED.isdisjoint(item.path.relative_to(item.config.rootpath).parts)
 
 
 class NetworkUsed(BaseException):
@@ -74,8 +91,10 @@ sys.addaudithook(_stay_on_this_machine)
 
 
 @pytest.fixture(autouse=True)
-def hermetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def hermetic(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Gives the test, and the processes it starts, an environment and settings that nothing else has touched."""
+    if _is_unmeasured(request.node):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for name in list(os.environ):
         if name.upper().startswith(("NXTRACK_", "NEXTMV_", "XDG_")) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
