@@ -11,9 +11,10 @@ from zlib import crc32
 import msgspec
 
 from nxtrack.errors import RunCorrupt, SpoolUnavailable
-from nxtrack.spool import captures, logparts, system
+from nxtrack.spool import captures, logparts, masks, system
 from nxtrack.spool.layout import NO_FILE, open_file, reason
 from nxtrack.spool.logtext import LogText, Part, readable
+from nxtrack.spool.masks import NO_MASKS, Masks
 from nxtrack.spool.pieces import Pieces
 from nxtrack.spool.records import GREW
 
@@ -32,7 +33,7 @@ class Source:
         size: How many bytes.
     """
 
-    __slots__ = ("_data", "_parts", "_path", "_plain", "size")
+    __slots__ = ("_data", "_masks", "_parts", "_path", "_plain", "size")
 
     def __init__(
         self,
@@ -42,12 +43,14 @@ class Source:
         size: int | None = None,
         parts: tuple[Part, ...] = (),
         plain: bool = False,
+        masked: Masks = NO_MASKS,
     ) -> None:
         """Takes bytes, or the path of a file, how many bytes it gives, and the parts that are made readable first."""
         self._data = data
         self._path = path
         self._parts = parts
         self._plain = plain
+        self._masks = masked
         self.size = len(data) if size is None else size
 
     def open(self) -> BinaryIO:
@@ -68,7 +71,8 @@ class Source:
             raise SpoolUnavailable(f"{name} cannot be opened: {reason(error)}.") from error
         if not self._parts:
             return file
-        return io.BufferedReader(LogText(readable(file, self._parts, plain=self._plain), file.close))
+        text = readable(file, self._parts, plain=self._plain, mask=self._masks.text)
+        return io.BufferedReader(LogText(text, file.close))
 
     def read(self) -> bytes:
         """Returns all bytes."""
@@ -116,9 +120,12 @@ def logged(paths: Layout, start: Start) -> Logged | None:
 
 def _log(paths: Layout, run: RunRecord) -> Source | None:
     start = run.start
+    masked = NO_MASKS if run.logged else _masks(paths, start.id)
     known = run.logged or logged(paths, start)
     if known is None:
         return None
+    if masked.instead:
+        return Source(data=masked.instead)
     path = captures.path_of_log(paths, start)
     parts: tuple[Part, ...] = (Part(0, known.size),)
     if known.cut:
@@ -132,8 +139,16 @@ def _log(paths: Layout, run: RunRecord) -> Source | None:
         if (seen, checksum) != (known.size - known.cut, known.crc):
             raise RunCorrupt(f"Run {start.id} is damaged: its log does not match its checksum.")
         # The platform takes no text but UTF-8 ("Track runs", logs), and people none that overwrites itself.
-        length = sum(map(len, readable(file, parts, plain=start.plain)))
-    return Source(path=path, size=length, parts=parts, plain=start.plain)
+        length = sum(map(len, readable(file, parts, plain=start.plain, mask=masked.text)))
+    return Source(path=path, size=length, parts=parts, plain=start.plain, masked=masked)
+
+
+def _masks(paths: Layout, run_id: str) -> Masks:
+    """Returns what is masked in the log of a run that did not end; looked for first, as they go when it is done."""
+    try:
+        return masks.find(paths, run_id)
+    except OSError as error:
+        raise SpoolUnavailable(f"The log of run {run_id} cannot be looked at: {reason(error)}.") from error
 
 
 def _chunks(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nxtrack.spool import system
 from nxtrack.spool.layout import create, reason
 from nxtrack.spool.logparts import ends, kept, lines_of, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from nxtrack.spool.captures import Capture
     from nxtrack.spool.layout import Layout
@@ -146,7 +146,7 @@ class LogFile:
         Raises:
             OSError: It cannot be read.
         """
-        if self._descriptor < 0:
+        if self._descriptor < 0 or self.capture is None:
             return b""
         size = os.fstat(self._descriptor).st_size
         if size < self._size or (size > self._seen and self._is_another()):
@@ -257,29 +257,24 @@ class LogFile:
         os.fsync(self._descriptor)
         return True
 
-    def rewrite(self, change: Callable[[bytes], bytes]) -> None:
-        """Replaces the log by what a function makes of it, line by line.
+    def begin_anew(self) -> Former | None:
+        """Has the log begin anew, empty; returns what it was, if anything.
 
         Raises:
-            OSError: It cannot be written; what there was of it is gone then.
+            OSError: It cannot.
         """
         old, capture = self._descriptor, self.capture
         if old < 0:
-            return
-        most, beyond = self._most, self._beyond
+            return None
+        if capture is None:
+            os.unlink(self._path)  # noqa: PTH108
+        former = Former(old, capture, self._most, self._beyond)
+        self.cut = self.why_cut()
         self.capture, self._descriptor = None, -1
         self._size = self._freed = self._beyond = 0
-        self._most = None  # It is within its bound now.
-        try:
-            if capture is None:
-                os.unlink(self._path)  # noqa: PTH108
-            for lines in lines_of(old, most, beyond):
-                self.append(change(lines))
-        finally:
-            if capture is not None:
-                capture.remove()
-            else:
-                os.close(old)
+        self._most = None  # What is put back is within its bound.
+        self.is_full = False
+        return former
 
     def close(self) -> None:
         """Closes the file; a capture is its owner's to close."""
@@ -287,6 +282,26 @@ class LogFile:
         if descriptor >= 0 and self.capture is None:
             with suppress(OSError):  # It is closed even then; what must not be lost was fsynced.
                 os.close(descriptor)
+
+
+class Former(NamedTuple):
+    """What a log was before it began anew."""
+
+    descriptor: int
+    capture: Capture | None
+    most: int | None
+    beyond: int
+
+    def lines(self) -> Iterator[bytes]:
+        """See `lines_of`."""
+        return lines_of(self.descriptor, self.most, self.beyond)
+
+    def remove(self) -> None:
+        """Lets go of it."""
+        if self.capture is not None:
+            self.capture.remove()
+        else:
+            os.close(self.descriptor)
 
 
 def _copy(source: int, path: str) -> None:

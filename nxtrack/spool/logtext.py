@@ -51,7 +51,13 @@ class Part(NamedTuple):
     cut: int = 0
 
 
-def readable(file: BinaryIO, parts: tuple[Part, ...], *, plain: bool = False) -> Iterator[bytes]:
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def readable(
+    file: BinaryIO, parts: tuple[Part, ...], *, plain: bool = False, mask: Callable[[str], str] = _as_it_is
+) -> Iterator[bytes]:
     r"""Yields the parts of a log as UTF-8 text for people.
 
     Bytes that are no UTF-8 are escaped, as in `\xff`, and counted in a last line; of a line that a program wrote
@@ -61,11 +67,12 @@ def readable(file: BinaryIO, parts: tuple[Part, ...], *, plain: bool = False) ->
         file: The log's file.
         parts: What of it is to be read.
         plain: Leave out colours and other escape sequences.
+        mask: What masks whole lines first, if that was not done before they were written.
     """
     escaped, last = 0, ""
     for part in parts:
         for lines in _whole_lines(_decoded(file, part)):
-            text = _last_states(lines)
+            text = _last_states(mask(lines))
             if _NO_UTF8.search(text):
                 shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
                 escaped += (len(shown) - len(text)) // 3  # of one character each become four

@@ -60,7 +60,7 @@ class Spool:
         *,
         max_spool: int | None = None,
         capture: Capture | None = None,
-        patterns: tuple[re.Pattern[str], ...] = (),
+        patterns: tuple[re.Pattern[str] | None, ...] = (),
     ) -> RunWriter:
         """Records that a run begins, with its input, before its solver is called.
 
@@ -70,7 +70,7 @@ class Spool:
             durability: What `RunWriter.finish` promises.
             max_spool: Bytes that the spool may hold, or None for no limit.
             capture: What takes its log until it ends; the start names it.
-            patterns: What is masked in the log if the process dies before `RunWriter.rewrite_log`.
+            patterns: What is masked in the log if the process dies before `RunWriter.rewrite_log`; see `masks.keep`.
 
         Raises:
             SpoolFull: It holds more than it may, and all of it waits for delivery.
@@ -115,7 +115,7 @@ class Spool:
             losses.add(self.root, 0, create=True)
         return run
 
-    def _keep_patterns(self, run_id: str, patterns: tuple[re.Pattern[str], ...]) -> None:
+    def _keep_patterns(self, run_id: str, patterns: tuple[re.Pattern[str] | None, ...]) -> None:
         try:
             masks.keep(self.paths, run_id, patterns)
         except OSError as error:

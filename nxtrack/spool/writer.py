@@ -247,15 +247,25 @@ class RunWriter:
             return self._log.foreign()
 
     def rewrite_log(self, change: Callable[[bytes], bytes]) -> None:
-        """Replaces the run's log by what a function makes of it, line by line.
+        """Replaces the run's log by what a function makes of it, some lines at a time.
+
+        The function may be the user's in part, and wait for a thread that logs: no lock is held meanwhile.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: It cannot be written; what there was of it is gone then.
         """
         with self._lock:
-            if self._descriptor >= 0:
-                self._log.rewrite(change)
-                masks.drop(self._paths, self.run_id)
+            if self._descriptor < 0:
+                return
+            former = self._log.begin_anew()
+        if former is not None:
+            try:
+                for lines in former.lines():
+                    self.log(change(lines))
+            finally:
+                former.remove()
+        if self._descriptor >= 0:  # Else this is a child that the function has forked: the masks are its parent's.
+            masks.drop(self._paths, self.run_id)
 
     @property
     def log_cut(self) -> str:

@@ -61,8 +61,7 @@ def capture_descriptors(channel: Channel) -> None:
             _flush()
             _drain(_channels[-1])
         else:
-            stdio.flush()
-            ownstreams.flush()
+            _flush()
         for other in _channels:
             if channel.is_beside(other):
                 channel.shared = other.shared = True
@@ -168,7 +167,9 @@ def came(text: bytes) -> bool:
 
 
 def _flush() -> None:
-    stdio.flush()
+    # Whoever calls this holds the lock, without which our thread does nothing that could be amid a stream.
+    tail = _tail
+    stdio.flush(0 if tail is None else tail.threads)
     ownstreams.flush()
 
 
@@ -269,27 +270,36 @@ def _show(descriptor: int, data: bytes) -> None:
 
 
 class _Tail:
-    """A thread that shows what is written. Not one of `threading`'s, whose start waits for ever as the process ends."""
+    """A thread that shows what is written. Not one of `threading`'s, whose start waits for ever as the process ends.
+
+    Attributes:
+        threads: 1 for as long as its thread is surely there, else 0.
+    """
 
     def __init__(self) -> None:
         # Bare locks: a Ctrl-C amid what `threading.Event` does would leave it locked.
         self._wait, self._gone = _thread.allocate_lock(), _thread.allocate_lock()
         self._wait.acquire()
         self._gone.acquire()
-        with suppress(RuntimeError):  # The process ends, or takes no more threads: what is written is shown later.
+        self.threads = 1
+        try:
             _thread.start_new_thread(self._watch, ())
+        except RuntimeError:  # The process ends, or takes no more threads: what is written is shown later.
+            self.threads = 0
 
     def _watch(self) -> None:
         global _tail  # noqa: PLW0603
         idle = 0.0
         try:
-            while idle < _IDLE_SECONDS and _tail is self and not self._wait.acquire(timeout=INTERVAL_SECONDS):
+            # It is known to the others a moment after it began, so it waits before it looks whether it still is.
+            while idle < _IDLE_SECONDS and not self._wait.acquire(timeout=INTERVAL_SECONDS) and _tail is self:
                 with _lock:
                     idle += INTERVAL_SECONDS
                     if _channels or _lingering:
                         idle = 0.0
                         _look()
         finally:
+            self.threads = 0
             if _tail is self:
                 _tail = None
             self._gone.release()
@@ -354,6 +364,7 @@ def forget() -> None:
     _lock = threading.RLock()
     _tail = None
     channels.forget()
+    stdio.forget()
     ownstreams.forget()
     for channel in _channels:
         for capture in (channel.capture, channel.errors):

@@ -159,7 +159,7 @@ class Recording:
             chosen.durability,
             max_spool=chosen.max_spool,
             capture=None if channel is None else channel.capture,
-            patterns=() if channel is None else plan.redaction.in_logs,
+            patterns=() if channel is None else plan.redaction.for_recovery,
         )
         if self._files is not None:
             self._files.begin(run.writer, self._leave_out)

@@ -7,7 +7,6 @@ import traceback
 from typing import TYPE_CHECKING
 
 from nxtrack import solverlogs
-from nxtrack.spool import masks
 from nxtrack.spool.records import Metric
 from nxtrack.tracking import channels, descriptors, state, streams
 from nxtrack.tracking.faults import absorbed
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import RunWriter
     from nxtrack.tracking.channels import Channel
+    from nxtrack.tracking.logmask import LogMask
     from nxtrack.tracking.plan import Plan
     from nxtrack.tracking.state import RunState
 
@@ -57,13 +57,15 @@ class RunLog:
         """Begins to capture, now that the run's file is there."""
         if self.channel is not None:
             self.channel.writer = writer
+            if self._run.mask is not None:
+                self._run.mask.remember()  # As the log is masked once more when it ends.
         if self._capture != "off":
             self._capture_streams(writer)
 
     @absorbed
     def _capture_streams(self, writer: RunWriter) -> None:
         # The sink is known to the whole process, and so must not know the run: it would keep its input alive.
-        self._run.printed = log = state.Log(writer, self._plan.redaction)
+        self._run.printed = log = state.Log(writer, self._run.mask)
         self._run.sink = sink = streams.Sink(self._streams, functools.partial(_write_log, log))
         streams.start(sink)
 
@@ -87,21 +89,29 @@ class RunLog:
             error: What made the run fail.
             solver_metrics: Whether a solver is looked for.
         """
-        if error is not None or self._run.printed is not None or self.channel is not None:
-            self._end_log(error)
+        if self._run.mask is not None:
+            self._write_last_line()
+            self._mask_log(self._run.mask)
+        if error is not None:
+            self._log_traceback(error)
         if solver_metrics and not writer.log_is_empty:
             self._read_solver_metrics(writer)
 
     @absorbed
-    def _end_log(self, error: BaseException | None) -> None:
-        """Writes what still waits for the end of its line, then the traceback of what made the run fail."""
+    def _write_last_line(self) -> None:
+        """Writes what still waits for the end of its line."""
         if self._run.printed is not None:
             self._run.printed.end()
-        channel, patterns = self.channel, self._plan.redaction.in_logs
-        if channel is not None and channel.writer is not None and patterns:
-            channel.writer.rewrite_log(masks.masking(patterns))  # What came by descriptors could not be masked before.
-        if error is None:
-            return
+
+    @absorbed
+    def _mask_log(self, mask: LogMask) -> None:
+        """Masks what came by descriptors, which could not be done before."""
+        channel = self.channel
+        if channel is not None and channel.writer is not None:
+            channel.writer.rewrite_log(mask.again)
+
+    @absorbed
+    def _log_traceback(self, error: BaseException) -> None:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
             trace = trace.tb_next
@@ -122,6 +132,9 @@ class RunLog:
         notes: list[str] = []
         if writer.log_cut:
             notes.append(f"The log is not whole: {writer.log_cut}.")
+        if self._run.mask is not None and (failed := self._run.mask.failed):
+            lines = "1 line of the log was" if failed == 1 else f"{failed:,} lines of the log were"
+            notes.append(f"{lines} masked, as a redacting function failed or left no text.")
         sink, channel = self._run.sink, self.channel
         shared = sink is not None and sink.shared
         if channel is not None:

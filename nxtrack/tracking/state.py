@@ -10,12 +10,13 @@ from nxtrack.spool.pieces import Pieces
 
 if TYPE_CHECKING:
     from nxtrack.spool.writer import RunWriter
+    from nxtrack.tracking.logmask import LogMask
     from nxtrack.tracking.run import Run
     from nxtrack.tracking.streams import Sink
     from nxtrack.tracking.values import Redaction
 
 _LONGEST_LINE = 1 << 16
-"""Bytes of a line that patterns are looked for in at once."""
+"""Bytes of a line that are masked at once."""
 
 _NEVER_TAKEN = threading.RLock()
 
@@ -31,6 +32,7 @@ class RunState:
         key: Whose calls are part of it; None for a with-block.
         parent: The run around it.
         redaction: What shall not be recorded.
+        mask: What does so with its log; None when all of that may be.
         writer: Its file; None when it is not recorded.
         sink: Where its text goes; None when it is not captured.
         printed: The way of its captured text to its log.
@@ -44,6 +46,7 @@ class RunState:
         "error",
         "input",
         "key",
+        "mask",
         "name",
         "options",
         "output",
@@ -62,6 +65,7 @@ class RunState:
         """Makes the state of a run that is about to begin."""
         self.run_id = run_id
         self.redaction = redaction
+        self.mask = redaction.of_log()
         self.parent = parent
         self.key = key
         self.status: Literal["running", "succeeded", "failed"] = "running"
@@ -84,23 +88,23 @@ class RunState:
             OSError: It cannot be written.
         """
         if self.writer is not None:
-            Log(self.writer, self.redaction).write(data, beyond=beyond, whole=True)
+            Log(self.writer, self.mask).write(data, beyond=beyond, whole=True)
 
 
 class Log:
     """The way of text to a run's log, without what shall not be recorded.
 
-    With patterns to look for, text waits for the end of its line: what they shall find may come in several writes.
+    With a mask, text waits for the end of its line: what is to be found may come in several writes.
     """
 
-    __slots__ = ("_lock", "_redaction", "_waiting", "_writer")
+    __slots__ = ("_lock", "_mask", "_waiting", "_writer")
 
-    def __init__(self, writer: RunWriter, redaction: Redaction) -> None:
-        """Takes where the text goes, and what shall not get there."""
+    def __init__(self, writer: RunWriter, mask: LogMask | None) -> None:
+        """Takes where the text goes, and what masks what shall not get there."""
         self._writer = writer
-        self._redaction = redaction
+        self._mask = mask
         self._waiting = b""
-        self._lock = threading.RLock() if redaction.in_logs else _NEVER_TAKEN
+        self._lock = _NEVER_TAKEN if mask is None else threading.RLock()
 
     def write(self, data: bytes, *, beyond: bool = False, whole: bool = False) -> None:
         """Appends UTF-8 text; what stands after its last newline waits, unless it is whole.
@@ -108,16 +112,17 @@ class Log:
         Raises:
             OSError: It cannot be written.
         """
-        if not self._redaction.in_logs:
+        mask = self._mask
+        if mask is None:
             self._writer.log(data, beyond=beyond)
             return
         with self._lock:
             text = self._waiting + data
             ready = len(text) if whole or len(text) > _LONGEST_LINE else text.rfind(b"\n") + 1
             self._waiting = text[ready:]
-            masked = self._redaction.log_text(text[:ready].decode("utf-8", "backslashreplace"))
-            if masked:
-                self._writer.log(masked.encode("utf-8", "backslashreplace"), beyond=beyond)
+        # Without the lock: functions of the user's may wait for a thread that is about to print.
+        if ready and (masked := mask.text(text[:ready].decode("utf-8", "backslashreplace"))):
+            self._writer.log(masked.encode("utf-8", "backslashreplace"), beyond=beyond)
 
     def end(self) -> None:
         """Appends what still waits.
@@ -125,7 +130,7 @@ class Log:
         Raises:
             OSError: It cannot be written.
         """
-        if self._redaction.in_logs:
+        if self._mask is not None:
             self.write(b"", whole=True)
 
 

@@ -1,4 +1,11 @@
-"""Owns what is asked of the C library's own output stream while its descriptor is captured."""
+"""Owns what is asked of the C library's own output streams while descriptors are captured.
+
+What it holds back is written before descriptors are led to a run's log and before they are given back, so that text is
+in the log of the run that it came from: of all its streams, as libraries make their own, by `fdopen(dup(1))` say. But
+`fflush(NULL)` waits for whoever is amid one, such as a thread that reads `stdin`, and has others wait as well; and in a
+forked child it would write what its parent holds back for any file, which the parent does too. Where either might be,
+only the two standard ones are asked.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +13,7 @@ import ctypes
 import os
 import sys
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,21 +21,30 @@ if TYPE_CHECKING:
 
 _LINE_BUFFERED = 1
 _FULLY_BUFFERED = 0
+_THREADS = "/proc/self/task"
+_FLAGS = 6
+_FORKED_AND_NO_MORE = 0x40
+"""`PF_FORKNOEXEC` of Linux."""
 
 
 class _Stdio:
-    """The C library's `stdout`, and the calls that it takes.
-
-    `fflush(NULL)` would wait for whoever reads the C library's `stdin` in another thread, so streams are named.
-    """
+    """The C library's standard output streams, and the calls that they take."""
 
     def __init__(self) -> None:
         library: Any = ctypes.CDLL(None)
-        self._stdout = ctypes.c_void_p.in_dll(library, "__stdoutp" if sys.platform == "darwin" else "stdout")
-        self.flush: Callable[[], Any] = partial(library.fflush, self._stdout)
+        names = ("__stdoutp", "__stderrp") if sys.platform == "darwin" else ("stdout", "stderr")
+        self._stdout, self._stderr = (ctypes.c_void_p.in_dll(library, name) for name in names)
+        self._flush: Callable[[Any], Any] = library.fflush
         self._buffer = library.setvbuf
         self._is_by_line: Any = getattr(library, "__flbf", None)
         self._was_by_line = False
+
+    def flush(self, ours: int) -> None:
+        if _is_alone(ours):
+            self._flush(None)
+        else:
+            self._flush(self._stdout)
+            self._flush(self._stderr)  # It holds nothing back, unless the program has it do so.
 
     def by_line(self) -> None:
         self._was_by_line = self._is_by_line is not None and self._is_by_line(self._stdout) != 0
@@ -64,10 +80,39 @@ def why_not() -> str:
         return "that is not possible on Windows"
 
 
-def flush() -> None:
-    """Has the C library write what it holds back of its standard output."""
+def _is_alone(ours: int) -> bool:
+    """Says whether nobody else can be amid a stream of the C library, and what it holds back is this process's own."""
+    if sys.platform == "linux" and not sys.is_finalizing() and not _was_forked():
+        with suppress(OSError):
+            # Counted by the system, as solvers have threads that Python does not know. A folder has two links itself.
+            return os.stat(_THREADS).st_nlink - 2 == 1 + ours  # noqa: PTH116
+    return False
+
+
+@cache
+def _was_forked() -> bool:
+    """Says whether this process was forked and goes on with its parent's program; whenever that was."""
+    with suppress(OSError, ValueError, IndexError):
+        with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            text = file.read()
+        # The second field is the program's name in parentheses, and may hold anything.
+        return int(text.rpartition(")")[2].split()[_FLAGS]) & _FORKED_AND_NO_MORE != 0
+    return True
+
+
+def forget() -> None:
+    """Lets a forked child find out that it is one."""
+    _was_forked.cache_clear()
+
+
+def flush(ours: int) -> None:
+    """Has the C library write what it holds back, of all its streams where that is safe, else of the standard ones.
+
+    Args:
+        ours: How many threads of this process, beside the calling one, are known to be amid no stream.
+    """
     if (stdio := _found()) is not None:
-        stdio.flush()
+        stdio.flush(ours)
 
 
 def by_line() -> None:

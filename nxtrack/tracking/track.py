@@ -58,7 +58,9 @@ def track(function: Any = None, /, **arguments: Any) -> Any:
             batch_experiment_id: The batch experiment the run joins.
             capture: `auto`, `fd`, `sys` or `off`; default `NXTRACK_CAPTURE`.
             streams: `stderr`, `stdout` or both; default `NXTRACK_STREAMS`.
-            redact: What shall not be recorded: names of keys, patterns, functions of the decoded value.
+            redact: What shall not be recorded: names of keys, patterns, functions of the decoded value. A function
+                returns what may be kept, and nothing of a value is when it raises. It also gets each line of the log,
+                as `{"log": line}`, of which it keeps the text under `log`.
             process_input: Makes of the input what is recorded.
             process_output: Makes of the output what is recorded.
             input_dir: The parameter that holds the path of a folder, or in a with-block the path itself: the files in

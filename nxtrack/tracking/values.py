@@ -22,6 +22,7 @@ import msgspec
 
 from nxtrack.spool.masks import MASK
 from nxtrack.tracking import hooks
+from nxtrack.tracking.logmask import LogMask
 from nxtrack.tracking.notes import Notes, bounded, summary, type_name
 from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite, distinct
 
@@ -216,8 +217,8 @@ class Redaction:
     Attributes:
         names: Keys whose value is masked at any depth, folded for comparing without case.
         patterns: What is masked wherever it matches, in text values and in keys.
-        functions: Each gets the decoded document and returns what to keep of it.
-        in_logs: What is masked in the text of a log: the patterns, and names with the value that follows them.
+        functions: Each gets the decoded document and returns what to keep of it. A line of a log is one as well.
+        in_logs: What else is masked in the text of a log: the patterns, and names with the value that follows them.
     """
 
     __slots__ = ("_concerned", "functions", "in_logs", "names", "patterns")
@@ -234,6 +235,11 @@ class Redaction:
         self.in_logs = (*patterns, *map(_in_text, sorted(self.names)))
         self.functions = functions
         self._concerned: dict[tuple[str, ...], bool] = {}
+
+    @property
+    def for_recovery(self) -> tuple[re.Pattern[str] | None, ...]:
+        """What another process needs to mask a log; None stands for functions, which it cannot have."""
+        return (*self.in_logs, None) if self.functions else self.in_logs
 
     @classmethod
     def of(cls, spec: RedactionSpec | Sequence[RedactionSpec] | Redaction | None) -> Redaction:
@@ -287,8 +293,12 @@ class Redaction:
             text = pattern.sub(MASK, text)
         return text
 
+    def of_log(self) -> LogMask | None:
+        """Returns what masks the log of one run; None when nothing has to be."""
+        return LogMask(self) if self else None
+
     def log_text(self, text: str) -> str:
-        """Masks what must not be in a log."""
+        """Masks what must not be in a log, but for what functions are to find; see `LogMask`."""
         for pattern in self.in_logs:
             text = pattern.sub(MASK, text)
         return text

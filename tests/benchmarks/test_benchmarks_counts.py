@@ -61,7 +61,9 @@ def test_a_call_whose_descriptors_are_captured_makes_twenty_more_system_calls(tm
     # Each of the two descriptors is kept, led to its file, and back; the files are those of the run before.
     assert (counts["dup2"], counts["fcntl"], counts["waitid"]) == (4, 2, 1)
     assert (round(counts["write"]), round(counts["openat"]), round(counts["close"])) == (2, 1, 3)
-    assert sum(number for name, number in counts.items() if "fstat" in name) <= 11
+    # Twelve, and what the thread that shows the log looks at. Two ask how many threads there are: only alone it is safe
+    # to have C write all that it holds back, before the run and at its end.
+    assert sum(number for name, number in counts.items() if "fstat" in name) <= 13
     assert sum(number for name, number in counts.items() if name != "futex") <= 31
 
 

@@ -235,7 +235,7 @@ def test_a_killed_run_tells_of_its_solver_what_it_may(python, recovered, argumen
     file, program = LOGS / "highs-mip-killed.log", KILLED.format(arguments=arguments)
     python(program, str(file), status=-signal.SIGKILL, NXTRACK_SOLVER_METRICS=setting)
     found = recovered()
-    assert "Running HiGHS" in found.logs
+    assert ("log is left out" if "lambda" in arguments else "Running HiGHS") in found.logs
     assert (found.output or {}).get("metrics", {}).get("status") == status
 
 
