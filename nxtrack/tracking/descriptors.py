@@ -7,7 +7,6 @@ descriptors led before. What Python prints goes there by itself; see `ownstreams
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import os
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nxtrack.spool import system
 from nxtrack.tracking import channels, endings, ownstreams, stdio, streams
 from nxtrack.tracking.faults import absorbed, describe
+from nxtrack.tracking.tail import Tail
 
 if TYPE_CHECKING:
     from nxtrack.spool.captures import Capture
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     from nxtrack.tracking.channels import Channel
     from nxtrack.tracking.state import RunState
 
-INTERVAL_SECONDS = 0.05
-"""How long text may wait before it is shown."""
-
 _IN_PART = "What is written past Python's streams is in the log only in part: {why}."
-_IDLE_SECONDS = 1.0
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 1.0
@@ -41,7 +37,7 @@ _channels: list[Channel] = []
 _saved: dict[int, int] = {}
 _led: dict[int, tuple[int, int]] = {}
 _lingering: list[tuple[Capture, int]] = []
-_tail: _Tail | None = None
+_tail: Tail | None = None
 _looked = 0.0
 _recent = b""
 """The last text that came by the descriptors, since Python last printed something."""
@@ -187,7 +183,7 @@ def _point(top: Channel | None) -> None:
         ownstreams.take(_saved)
         stdio.by_line()
         _prepare_to_end()
-        _process = os.getpid()
+        _process = _process or os.getpid()
     for descriptor, saved in list(_saved.items()):
         if descriptor in _led and _place(descriptor) != _led[descriptor]:
             continue  # The program has led it elsewhere meanwhile, which is its own affair.
@@ -269,57 +265,16 @@ def _show(descriptor: int, data: bytes) -> None:
             return
 
 
-class _Tail:
-    """A thread that shows what is written. Not one of `threading`'s, whose start waits for ever as the process ends.
-
-    Attributes:
-        threads: 1 for as long as its thread is surely there, else 0.
-    """
-
-    def __init__(self) -> None:
-        # Bare locks: a Ctrl-C amid what `threading.Event` does would leave it locked.
-        self._wait, self._gone = _thread.allocate_lock(), _thread.allocate_lock()
-        self._wait.acquire()
-        self._gone.acquire()
-        self.threads = 1
-        try:
-            _thread.start_new_thread(self._watch, ())
-        except RuntimeError:  # The process ends, or takes no more threads: what is written is shown later.
-            self.threads = 0
-
-    def _watch(self) -> None:
-        global _tail  # noqa: PLW0603
-        idle = 0.0
-        try:
-            # It is known to the others a moment after it began, so it waits before it looks whether it still is.
-            while idle < _IDLE_SECONDS and not self._wait.acquire(timeout=INTERVAL_SECONDS) and _tail is self:
-                with _lock:
-                    idle += INTERVAL_SECONDS
-                    if _channels or _lingering:
-                        idle = 0.0
-                        _look()
-        finally:
-            self.threads = 0
-            if _tail is self:
-                _tail = None
-            self._gone.release()
-
-    def end(self) -> bool:
-        """Ends the thread; says whether it could be waited for."""
-        if self._wait.locked():
-            self._wait.release()
-        return self._gone.acquire(timeout=INTERVAL_SECONDS)
-
-
 def _watch() -> None:
     """Has a thread show what is written, for as long as there is something to watch."""
     global _tail  # noqa: PLW0603
-    if _tail is None:
-        _tail = _Tail()
+    if _tail is None or _tail.is_over:
+        _tail = Tail(_lock, _look)
 
 
 @absorbed
-def _look() -> None:
+def _look() -> bool:
+    """Shows what was written; says whether there is still something to watch."""
     global _looked  # noqa: PLW0603
     if _channels:
         top = _channels[-1]
@@ -335,6 +290,7 @@ def _look() -> None:
         if not capture.is_in_use():
             _lingering.remove(lingering)
             capture.close()
+    return bool(_channels or _lingering)
 
 
 def _look_at_disk(top: Channel) -> None:
@@ -354,15 +310,16 @@ def _before_fork() -> None:
 
 
 def _after_fork() -> None:
-    if _tail is None and (_channels or _lingering):
+    if _channels or _lingering:
         _watch()
 
 
 def forget() -> None:
     """Lets a forked child start without captured runs; what it writes goes on to its parent's run."""
-    global _lock, _tail  # noqa: PLW0603
+    global _lock, _tail, _process  # noqa: PLW0603
     _lock = threading.RLock()
     _tail = None
+    _process = 0
     channels.forget()
     stdio.forget()
     ownstreams.forget()
