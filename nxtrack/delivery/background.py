@@ -101,7 +101,8 @@ def begun(settings: Settings) -> None:
     Not in the delivering thread: a program that forks while a thread of ours is importing would leave its child with
     modules that never get ready.
     """
-    if settings.mode == "online" and "nxtrack.delivery.flusher" not in sys.modules:
+    del settings
+    if "nxtrack.delivery.flusher" not in sys.modules:
         for module in ("yaml", "nxtrack.delivery.flusher"):
             importlib.import_module(module)
         codecs.lookup("idna")  # which looking up a host's address does
@@ -110,8 +111,6 @@ def begun(settings: Settings) -> None:
 def ready(settings: Settings) -> None:
     """Has the runs of the spool delivered soon, by this process's own thread."""
     global _background  # noqa: PLW0603  (one thread a process)
-    if settings.mode != "online":
-        return
     if _background is None or _background.pid != os.getpid():
         # After a fork the parent's thread is not in the child, so the child gets one of its own.
         _background = _Background()

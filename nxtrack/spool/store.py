@@ -42,6 +42,7 @@ class Spool:
         root: The folder.
         room: How full it is.
         captures: The files at hand that take what is written to descriptors.
+        is_prepared: This process has made, or seen, its folders; see `prepare`.
     """
 
     def __init__(self, root: str) -> None:
@@ -50,7 +51,7 @@ class Spool:
         self.paths = layout.layout(root)
         self.room = room.Room(self.paths)
         self.captures = Captures(self.paths)
-        self._prepared = False
+        self.is_prepared = False
 
     def begin(
         self,
@@ -77,7 +78,7 @@ class Spool:
             SpoolRefused: The spool is somebody else's, or others may write to it.
             SpoolUnavailable: It cannot be written; nothing of the run is left behind.
         """
-        if not self._prepared:
+        if not self.is_prepared:
             self.prepare()
         if max_spool is not None:
             self.room.admit(max_spool)
@@ -121,16 +122,6 @@ class Spool:
         except OSError as error:
             raise SpoolUnavailable(layout.reason(error)) from error
 
-    def prepared(self) -> None:
-        """Makes the spool's folders, unless this process did so before.
-
-        Raises:
-            SpoolRefused: The spool is somebody else's, or others may write to it.
-            SpoolUnavailable: It cannot be made.
-        """
-        if not self._prepared:
-            self.prepare()
-
     def prepare(self) -> None:
         """Makes the spool's folders.
 
@@ -145,11 +136,11 @@ class Spool:
         with suppress(OSError):  # as above, and while there are inodes
             os.close(os.open(self.paths.recovery_lock, LOCK_FILE, 0o600))
         self.room.prepare()
-        self._prepared = True
+        self.is_prepared = True
 
     def count_lost(self) -> int:
         """Counts one more run that could not be recorded; returns how many there are."""
-        return losses.add(self.root, create=self._prepared)
+        return losses.add(self.root, create=self.is_prepared)
 
     def entries(self, *states: State, newest_first: bool = False) -> Iterator[Entry]:
         """Lists runs, oldest first, by their names; what is called active is looked at when its turn comes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -40,8 +40,13 @@ def _nobody(_size: int) -> None:
     """Takes no note."""
 
 
-class Content(NamedTuple):
-    """Encoded JSON to be kept, and what was altered while it was encoded."""
+class Content(msgspec.Struct, frozen=True):
+    """A value as it will be kept, and uploaded.
+
+    Attributes:
+        data: UTF-8 JSON on one line.
+        notes: What was altered or dropped, a short sentence each, at most 20.
+    """
 
     data: bytes
     notes: tuple[str, ...] = ()
@@ -196,7 +201,7 @@ class RunWriter:
         Raises:
             OSError: The sidecar cannot be written.
         """
-        data, notes = content
+        data, notes = content.data, content.notes
         if len(data) <= INLINE_BYTES and b"\n" not in data:
             return kind(data=msgspec.Raw(data), notes=notes)
         return self.sidecars.keep(kind, data, notes, ended=self._descriptor < 0)

@@ -1,4 +1,4 @@
-"""Owns who is told, in the user's process, that a run began or became ready."""
+"""Owns who is told, in the user's process and in mode `online`, that a run began or became ready."""
 
 from __future__ import annotations
 

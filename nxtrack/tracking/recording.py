@@ -128,9 +128,11 @@ class Recording:
         if plan.sample_rate < 1 and random.random() >= plan.sample_rate:  # noqa: S311  (no secret)
             return
         _prepare_process()
-        self._tell_begun()
+        if self._settings.mode == "online":
+            self._tell_begun()
         self._spool = spool(settings.spool_dir(self._settings))
-        self._spool.prepared()
+        if not self._spool.is_prepared:
+            self._spool.prepare()
         self._log = log = RunLog(plan, run, self._spool, self._settings)
         log.open_channel(interleaved=self._interleaved)
         channel = log.channel
@@ -222,7 +224,7 @@ class Recording:
         run = self._state
         writer, sink = run.writer, run.sink
         message = run.error if run.error is not None else failure(error)
-        if message is not None and self._plan.redaction:
+        if message is not None and self._plan.redaction.is_set:
             message = self._plan.redaction.text(message)
         run.status = "succeeded" if message is None else "failed"
         run.error = message
@@ -244,7 +246,8 @@ class Recording:
             notes=tuple(self._notes),
         )
         self._finish(writer, records, end)
-        self._tell_ready()
+        if self._settings.mode == "online":
+            self._tell_ready()
 
     def _payloads(self, writer: RunWriter, result: Any) -> tuple[Input | Output, ...]:
         records: tuple[Input | Output, ...] = ()

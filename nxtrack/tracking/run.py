@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from nxtrack.spool.records import Asset, Input, Metric, Update
-from nxtrack.spool.writer import Content
 from nxtrack.tracking import values
 from nxtrack.tracking.faults import absorbed
 from nxtrack.tracking.state import UNSET, RunState
@@ -15,6 +14,7 @@ from nxtrack.tracking.state import UNSET, RunState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nxtrack.spool.writer import Content
     from nxtrack.tracking.values import Redaction
 
 
@@ -28,13 +28,13 @@ def shown(text: object, redaction: Redaction) -> str | None:
     """Returns a name or description as it will be recorded, without what shall not be."""
     if text is None:
         return None
-    return redaction.text(utf8(text)) if redaction else utf8(text)
+    return redaction.text(utf8(text)) if redaction.is_set else utf8(text)
 
 
 def option_texts(options: Mapping[str, Any], redaction: Redaction) -> dict[str, str]:
     """Returns options as the platform takes them: text as it is, anything else as JSON ("Track runs", step 5)."""
     given = dict(options)
-    if redaction:
+    if redaction.is_set:
         masked: Any = msgspec.json.decode(content_of(given, redaction).data)
         given = cast("dict[str, Any]", masked) if isinstance(masked, dict) else {}
     return {
@@ -46,14 +46,12 @@ def option_texts(options: Mapping[str, Any], redaction: Redaction) -> dict[str, 
 def content_of(value: Any, redaction: Redaction) -> Content:
     """Returns a value as it will be recorded."""
     encoded = values.encode(value)
-    if redaction:
-        encoded = values.redacted(encoded, redaction)
-    return Content(encoded.data, encoded.notes)
+    return values.redacted(encoded, redaction) if redaction.is_set else encoded
 
 
 def recordable(name: str, value: Any, redaction: Redaction) -> tuple[str, Any]:
     """Returns the name and value, made of what JSON knows, of a metric as it will be recorded."""
-    if redaction:
+    if redaction.is_set:
         # By name as well: what shall not be recorded may be told by the metric's own.
         masked: Any = msgspec.json.decode(content_of({name: value}, redaction).data)
         shown_ones = cast("dict[str, Any]", masked) if isinstance(masked, dict) else {}

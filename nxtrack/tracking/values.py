@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, cast
 import msgspec
 
 from nxtrack.spool.masks import MASK
+from nxtrack.spool.writer import Content
 from nxtrack.tracking import hooks
 from nxtrack.tracking.logmask import LogMask
 from nxtrack.tracking.notes import Notes, bounded, summary, type_name
@@ -29,7 +30,7 @@ from nxtrack.tracking.plain import Plain, TangledError, count_nonfinite, distinc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Encoded", "Redaction", "RedactionSpec", "as_output", "encode", "redacted"]
+__all__ = ["Content", "Redaction", "RedactionSpec", "as_output", "encode", "redacted"]
 
 _Function: TypeAlias = Callable[[object], object]
 RedactionSpec: TypeAlias = "str | re.Pattern[str] | _Function"
@@ -44,19 +45,7 @@ _N, _U, _L, _NEWLINE = b"nul\n"
 _ATTEMPTS: Final = ((False, 200), (True, 200), (True, 20))
 
 
-class Encoded(msgspec.Struct, frozen=True):
-    """A value as it will be uploaded.
-
-    Attributes:
-        data: UTF-8 JSON on one line.
-        notes: What was altered or dropped, a short sentence each, at most 20.
-    """
-
-    data: bytes
-    notes: tuple[str, ...] = ()
-
-
-def encode(value: object) -> Encoded:
+def encode(value: object) -> Content:
     """Encodes any value as JSON, and never fails.
 
     Lossless forms of well-known types (a numpy array as lists, a path as text, bytes as base64) get no note; what
@@ -88,7 +77,7 @@ def encode(value: object) -> Encoded:
         return _encode_carefully(value, once=isinstance(fault, RecursionError))
     if _NEWLINE in data or not data:  # only a msgspec.Raw can bring either
         return _encode_carefully(value)
-    return Encoded(data, session.notes.sentences() if session.notes else ())
+    return Content(data, session.notes.sentences() if session.notes else ())
 
 
 class _Unsettled(Exception):
@@ -149,12 +138,12 @@ def _others_run() -> bool:
     return any(one.ident != here and not one.name.startswith("nxtrack") for one in threading.enumerate())
 
 
-def _encode_carefully(value: object, *, once: bool = False) -> Encoded:
+def _encode_carefully(value: object, *, once: bool = False) -> Content:
     for each_once, deepest in _ATTEMPTS[once:]:
         notes = Notes()
         try:
             plain = Plain(notes, once=each_once, deepest=deepest).convert(value)
-            return Encoded(msgspec.json.encode(plain), notes.sentences())
+            return Content(msgspec.json.encode(plain), notes.sentences())
         except (TangledError, RecursionError):
             continue
         except Exception:  # noqa: BLE001 such as a MemoryError
@@ -162,10 +151,10 @@ def _encode_carefully(value: object, *, once: bool = False) -> Encoded:
     return _summarised(value)
 
 
-def _summarised(value: object) -> Encoded:
+def _summarised(value: object) -> Content:
     notes = Notes()
     notes.add("whole", type(value))
-    return Encoded(msgspec.json.encode(summary(value)), notes.sentences())
+    return Content(msgspec.json.encode(summary(value)), notes.sentences())
 
 
 def _unwrapped(value: object) -> object:
@@ -210,7 +199,7 @@ def _in_text(name: str) -> re.Pattern[str]:
 
 
 class Redaction:
-    """What must not leave the machine, made once when a function is decorated. False when that is nothing.
+    """What must not leave the machine, made once when a function is decorated.
 
     Functions come first, so that no name and no pattern gets past by way of what they return.
 
@@ -218,10 +207,11 @@ class Redaction:
         names: Keys whose value is masked at any depth, folded for comparing without case.
         patterns: What is masked wherever it matches, in text values and in keys.
         functions: Each gets the decoded document and returns what to keep of it. A line of a log is one as well.
+        is_set: There is something to redact.
         in_logs: What else is masked in the text of a log: the patterns, and names with the value that follows them.
     """
 
-    __slots__ = ("_concerned", "functions", "in_logs", "names", "patterns")
+    __slots__ = ("_concerned", "functions", "in_logs", "is_set", "names", "patterns")
 
     def __init__(
         self,
@@ -234,6 +224,7 @@ class Redaction:
         self.patterns = patterns
         self.in_logs = (*patterns, *map(_in_text, sorted(self.names)))
         self.functions = functions
+        self.is_set = bool(names or patterns or functions)
         self._concerned: dict[tuple[str, ...], bool] = {}
 
     @property
@@ -273,13 +264,9 @@ class Redaction:
                 )
         return cls(names=frozenset(names), patterns=tuple(patterns), functions=tuple(functions))
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to redact."""
-        return bool(self.names or self.patterns or self.functions)
-
     def concerns(self, names: tuple[str, ...]) -> bool:
         """Says whether keys of these names, or their values, might be masked; of a function nobody knows."""
-        if not self:
+        if not self.is_set:
             return False
         known = self._concerned.get(names)
         if known is None:
@@ -295,7 +282,7 @@ class Redaction:
 
     def of_log(self) -> LogMask | None:
         """Returns what masks the log of one run; None when nothing has to be."""
-        return LogMask(self) if self else None
+        return LogMask(self) if self.is_set else None
 
     def log_text(self, text: str) -> str:
         """Masks what must not be in a log, but for what functions are to find; see `LogMask`."""
@@ -343,7 +330,7 @@ def _is_dict(part: object) -> TypeGuard[dict[str, object]]:
     return isinstance(part, dict)
 
 
-def redacted(encoded: Encoded, redact: Redaction) -> Encoded:
+def redacted(encoded: Content, redact: Redaction) -> Content:
     """Masks what must not leave the machine, and never fails.
 
     Args:
@@ -353,7 +340,7 @@ def redacted(encoded: Encoded, redact: Redaction) -> Encoded:
     Returns:
         The masked JSON, with the notes there were and those of the masking.
     """
-    if not redact:
+    if not redact.is_set:
         return encoded
     added = Notes()
     try:
@@ -364,10 +351,10 @@ def redacted(encoded: Encoded, redact: Redaction) -> Encoded:
             again = encode(document)
             if document is None and encoded.data != b"null":
                 added.add("nothing")
-            encoded = Encoded(again.data, (*encoded.notes, *again.notes))
+            encoded = Content(again.data, (*encoded.notes, *again.notes))
             document = msgspec.json.decode(again.data)
         data = msgspec.json.encode(redact.mask(document))
     except Exception as fault:  # noqa: BLE001 a function of the user's, or a pattern
         added.add("redaction", type(fault))
         data = msgspec.json.encode({"redaction": "failed", "size": len(encoded.data)})
-    return Encoded(data, bounded((*encoded.notes, *added.sentences())))
+    return Content(data, bounded((*encoded.notes, *added.sentences())))

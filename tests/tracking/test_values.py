@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nxtrack.spool.writer import Content
 from nxtrack.tracking import hooks, notes, plain, values
-from nxtrack.tracking.values import Encoded, Redaction, as_output, encode, redacted
+from nxtrack.tracking.values import Redaction, as_output, encode, redacted
 
 
 def run(program):
@@ -64,7 +65,7 @@ def test_json_values_go_through_unaltered(value):
 
 @given(JSON)
 def test_the_careful_way_writes_what_msgspec_writes(value):
-    assert values._encode_carefully(value) == Encoded(msgspec.json.encode(value))
+    assert values._encode_carefully(value) == Content(msgspec.json.encode(value))
 
 
 class Awkward:
@@ -375,7 +376,7 @@ def test_running_out_of_memory_leaves_a_summary():
     for awkward in ({}, {"\ud800": 1}):
         assert encode([awkward, Vast()]).notes[0].startswith(("1 text", "the whole value"))
     encoded = encode([1, Vast()])
-    assert encoded == Encoded(
+    assert encoded == Content(
         b'{"type":"list","size":2}',
         ("the whole value of type list could not be encoded and became a summary of the type",),
     )
@@ -642,8 +643,8 @@ def test_a_function_that_fails_leaves_nothing_of_the_value():
 
 def test_a_function_that_returns_nothing_is_noted():
     encoded = redacted(encode({"a": 1}), Redaction.of(lambda document: None))
-    assert encoded == Encoded(b"null", ("a redacting function returned None, so the value became null",))
-    assert redacted(encode(None), Redaction.of(lambda document: None)) == Encoded(b"null")
+    assert encoded == Content(b"null", ("a redacting function returned None, so the value became null",))
+    assert redacted(encode(None), Redaction.of(lambda document: None)) == Content(b"null")
 
 
 def test_a_function_may_end_the_program():
@@ -657,7 +658,7 @@ def test_a_function_may_end_the_program():
 def test_nothing_to_redact_is_false_and_costs_nothing():
     encoded = encode({"a": 1})
     for spec in (None, [], ()):
-        assert not Redaction.of(spec)
+        assert not Redaction.of(spec).is_set
         assert redacted(encoded, Redaction.of(spec)) is encoded
     assert Redaction.of("a")
     assert Redaction.of([MAIL])
