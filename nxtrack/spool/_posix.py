@@ -47,7 +47,8 @@ def try_lock(descriptor: int) -> bool:
 
 _ENDED = 0o600 | stat.S_ISVTX
 _WELL = 0o600 | stat.S_IXUSR
-_NOT_WELL = 0o600 | stat.S_IXUSR | stat.S_ISVTX
+_NOT_WELL = _WELL | _ENDED
+_MARKS = _NOT_WELL & ~0o600
 
 
 def end_closing(descriptor: int, old: str, new: str) -> None:
@@ -76,7 +77,7 @@ def end_closing(descriptor: int, old: str, new: str) -> None:
 
 def has_ended(mode: int) -> bool:
     """Says whether a file of this mode was marked by `end_closing`."""
-    return mode & (stat.S_IXUSR | stat.S_ISVTX) == stat.S_ISVTX
+    return mode & _MARKS == _ENDED & _MARKS
 
 
 def unmark(descriptor: int) -> None:

@@ -17,14 +17,14 @@ import os
 import re
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from nxtrack.errors import SpoolUnavailable
 from nxtrack.spool import ids, system
 from nxtrack.spool.system import check_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
 """`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
@@ -145,8 +145,8 @@ def reason(error: OSError) -> str:
 
 def split_name(name: str) -> tuple[str, State] | None:
     """Returns the id and state that a name in `runs` tells, or None for a file that is not ours."""
-    found = _NAME.fullmatch(name)
-    return None if found is None else (found[1], cast("State", found[2]))
+    found: Any = _NAME.fullmatch(name)
+    return None if found is None else found.groups()
 
 
 def listed(paths: Layout) -> list[str]:
@@ -171,24 +171,34 @@ def waiting(paths: Layout) -> list[str]:
     Raises:
         SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
     """
+    return _chosen(paths, lambda file: _has_ended(file) or file.name.endswith((".ready", ".unconfirmed")))
+
+
+def unended(paths: Layout) -> list[str]:
+    """Lists the names of the files of runs that have not ended by themselves, sorted.
+
+    Raises:
+        SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
+    """
+    return _chosen(paths, lambda file: file.name.endswith(".active") and not _has_ended(file))
+
+
+def _chosen(paths: Layout, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     try:
         with os.scandir(paths.runs) as found:
-            wanted = [file.name for file in found if _waits(file)]
+            names = [file.name for file in found if is_wanted(file)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise SpoolUnavailable(f"The spool {paths.root} cannot be read: {reason(error)}.") from error
-    wanted.sort()
-    return wanted
+    names.sort()
+    return names
 
 
-def _waits(file: os.DirEntry[str]) -> bool:
-    name = file.name
-    if not name.endswith(".active"):
-        return name.endswith((".ready", ".unconfirmed"))
+def _has_ended(file: os.DirEntry[str]) -> bool:
     try:
-        return system.has_ended(file.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:  # Another flush took it while we looked.
+        return file.name.endswith(".active") and system.has_ended(file.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:  # A flush took it while we looked.
         return False
 
 

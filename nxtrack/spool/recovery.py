@@ -69,7 +69,7 @@ def recover(spool: Spool, *, other_hosts: bool = False) -> Recovery:
     """
     report = Recovery()
     spool.check()
-    names = [run_id for run_id, _ in layout.names(spool.paths, "active") if not spool.paths.has_ended(run_id)]
+    names = [run[0] for run in map(layout.split_name, layout.unended(spool.paths)) if run is not None]
     if not names:
         captures.sweep(spool.paths)
         return report

@@ -312,7 +312,8 @@ class Spool:
                     died += 1
                     state = "ready"
             counts[state] += 1
-            oldest[state] = min(run_id, oldest.get(state, run_id))
+            if run_id < oldest.get(state, "~"):
+                oldest[state] = run_id
         sizes = [room.folder_size(folder) for folder in self.paths[2:]]
         ready, active = oldest.get("ready"), oldest.get("active")
         return Summary(

@@ -2,8 +2,8 @@
 
 Usage: percall.py SIZE REPETITIONS. The floor: the very records of a run, encoded by msgspec and written by as few
 calls of the system as a run needs that must survive its process: open, one write before the solver and one after it,
-close; with `power` an fsync before the close. No lock, no checksum, no name that changes; those, and with `power` an
-fsync of the folder, are what the second floor has besides.
+close; with `power` an fsync before the close. No lock, no checksum, nothing that tells that the run has ended; those
+are what the second floor has besides.
 
 Tracked once for each way of capture. Descriptors 1 and 2 lead to different places, which takes two files to capture.
 """
@@ -63,7 +63,7 @@ def frame(body: bytes, checksum: int) -> tuple[bytes, int]:
 
 
 def kept(number: int) -> None:
-    """Does so with what a spool needs besides: a lock, checksums, and a name that tells the state, durable as well."""
+    """Does so with what a spool needs besides: a lock, checksums, and a mark that tells the state."""
     path = f"{raw}/b{number}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,11 +75,7 @@ def kept(number: int) -> None:
     os.writev(descriptor, [third, fourth])
     if durable:
         os.fsync(descriptor)
-    os.rename(path, f"{path}.ready")
-    if durable:
-        folder = os.open(raw, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.fsync(folder)
-        os.close(folder)
+    os.fchmod(descriptor, 0o1600)
     os.close(descriptor)
 
 
