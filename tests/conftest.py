@@ -41,18 +41,20 @@ if sys.platform != "win32":
 
 _UNMEASURED = {"acceptance", "benchmarks", "examples", "faults", "solvers", "where"}
 """Folders of tests that go the whole way again and again: others measure the code they go through, at less cost."""
+_PROGRAMS_MEASURED = {"spool", "tracking", "test_cli_exec.py"}
+"""Where programs that a test starts are measured as well, as no test goes through their code by itself."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Has coverage measured by the tests of single parts alone."""
     for item in items:
         # Where threads take turns in a hurry, being measured is what some of them die of; see `.ci/run`.
-        if _is_unmeasured(item) or "hurried" in getattr(item, "fixturenames", ()):
+        if _is_in(_UNMEASURED, item) or "hurried" in getattr(item, "fixturenames", ()):
             item.add_marker("no_cover")
 
 
-def _is_unmeasured(item: pytest.Item) -> bool:
-    return not _UNMEASURED.isdisjoint(item.path.relative_to(item.config.rootpath).parts)
+def _is_in(places: set[str], item: pytest.Item) -> bool:
+    return not places.isdisjoint(item.path.relative_to(item.config.rootpath).parts)
 
 
 class NetworkUsed(BaseException):
@@ -94,7 +96,7 @@ sys.addaudithook(_stay_on_this_machine)
 @pytest.fixture(autouse=True)
 def hermetic(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Gives the test, and the processes it starts, an environment and settings that nothing else has touched."""
-    if _is_unmeasured(request.node):
+    if not _is_in(_PROGRAMS_MEASURED, request.node):
         monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     for name in list(os.environ):
         if name.upper().startswith(("NXTRACK_", "NEXTMV_", "XDG_")) or name.upper().endswith("_PROXY"):
