@@ -24,7 +24,7 @@ from nxtrack.spool import ids, system
 from nxtrack.spool.system import check_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
 """`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
@@ -171,7 +171,7 @@ def waiting(paths: Layout) -> list[str]:
     Raises:
         SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
     """
-    return _chosen(paths, lambda file: _has_ended(file) or file.name.endswith((".ready", ".unconfirmed")))
+    return _chosen(paths, (".ready", ".unconfirmed"), ended=True)
 
 
 def unended(paths: Layout) -> list[str]:
@@ -180,26 +180,31 @@ def unended(paths: Layout) -> list[str]:
     Raises:
         SpoolUnavailable: The spool cannot be read. A spool that does not exist holds no runs.
     """
-    return _chosen(paths, lambda file: file.name.endswith(".active") and not _has_ended(file))
+    return _chosen(paths, (), ended=False)
 
 
-def _chosen(paths: Layout, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
+def _chosen(paths: Layout, ends: tuple[str, ...], *, ended: bool) -> list[str]:
+    """Lists names that end so, and those of runs that are called active and have ended, or have not."""
+    names: list[str] = []
     try:
         with os.scandir(paths.runs) as found:
-            names = [file.name for file in found if is_wanted(file)]
+            for file in found:
+                name = file.name
+                if name.endswith(".active"):
+                    try:
+                        mode = file.stat(follow_symlinks=False).st_mode
+                    except FileNotFoundError:  # A flush took it while we looked.
+                        continue
+                    if system.has_ended(mode) == ended:
+                        names.append(name)
+                elif name.endswith(ends):
+                    names.append(name)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise SpoolUnavailable(f"The spool {paths.root} cannot be read: {reason(error)}.") from error
     names.sort()
     return names
-
-
-def _has_ended(file: os.DirEntry[str]) -> bool:
-    try:
-        return file.name.endswith(".active") and system.has_ended(file.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:  # A flush took it while we looked.
-        return False
 
 
 def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
