@@ -76,7 +76,9 @@ def six(api, clock):
             api, clock, name="Bet+a", metrics={"gap": 0.1}, duration=400, status="failed", options={"limit": "10"}
         ),
         "c": track(api, clock, name="gamma", duration=50, batch_experiment_id="batch-1"),
-        "d": track(api, clock, name="delt+a", metrics={"gap": -2}, duration=9_000, app="other", options={"limit": "10"}),
+        "d": track(
+            api, clock, name="delt+a", metrics={"gap": -2}, duration=9_000, app="other", options={"limit": "10"}
+        ),
         "e": track(api, clock, name="eps", metrics={"gap": 0.1, "inner": {"x": 7}}, duration=50),
         "f": track(api, clock, name="Zet+a", description="100%_sure, gap>7", duration=3, options={"greeting": "a=b"}),
     }
