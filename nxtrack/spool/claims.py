@@ -140,9 +140,9 @@ def claim(spool: Spool, run_id: str, state: State) -> ClaimedRun | None:
         RunCorrupt: Its file is damaged; see `quarantine`.
         SpoolUnavailable: Its file cannot be opened.
     """
-    named = spool.paths.called(run_id, state)
-    path = spool.paths.run(run_id, named)
     try:
+        named = spool.paths.called(run_id, state)
+        path = spool.paths.run(run_id, named)
         descriptor = open_file(path, system.READ_APPEND)
     except FileNotFoundError:
         return None

@@ -54,18 +54,30 @@ class Layout(NamedTuple):
         return f"{self.runs}{os.sep}{run_id}.{state}"
 
     def has_ended(self, run_id: str) -> bool:
-        """Says whether a run that is called active has ended by itself, and so is ready."""
+        """Says whether a run that is called active has ended by itself, and so is ready.
+
+        Raises:
+            OSError: It cannot be looked at.
+        """
         try:
             return system.has_ended(os.lstat(self.run(run_id, "active")).st_mode)
-        except OSError:  # It is gone, or cannot be looked at: whoever opens it will say so.
+        except FileNotFoundError:  # It has another name by now, or is gone: whoever opens it will see.
             return False
 
     def called(self, run_id: str, state: State) -> State:
-        """Returns the state that the name of a run's file tells: one that is ready may still be called active."""
+        """Returns the state that the name of a run's file tells: one that is ready may still be called active.
+
+        Raises:
+            OSError: It cannot be looked at.
+        """
         return "active" if state == "ready" and self.has_ended(run_id) else state
 
     def found(self, run_id: str, state: State) -> str:
-        """Returns where the file of a run in a state is to be found; see `called`."""
+        """Returns where the file of a run in a state is to be found; see `called`.
+
+        Raises:
+            OSError: It cannot be looked at.
+        """
         return self.run(run_id, self.called(run_id, state))
 
     def payload(self, name: str) -> str:

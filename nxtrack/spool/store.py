@@ -161,11 +161,17 @@ class Spool:
             run_id, state = run
             died = False
             if state == "active" and wanted & {"active", "ready"}:
-                ended = self.paths.has_ended(run_id)
+                ended = self._has_ended(run_id)
                 died = not ended and self.died(run_id)
                 state = "ready" if ended or died else state
             if state in wanted:
                 yield Entry(run_id, state, died)
+
+    def _has_ended(self, run_id: str) -> bool:
+        try:
+            return self.paths.has_ended(run_id)
+        except OSError as error:
+            raise SpoolUnavailable(f"Run {run_id} cannot be looked at: {layout.reason(error)}.") from error
 
     def waiting(self) -> Waiting:
         """Lists the runs that can be delivered, by their names: those that are ready, then what is unconfirmed.

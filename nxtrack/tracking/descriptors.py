@@ -203,7 +203,8 @@ def _close() -> None:
         while _saved:
             saved = _saved.popitem()[1]
             if saved not in in_use:  # Else its number might soon be another file's.
-                os.close(saved)
+                with suppress(OSError):  # It is closed even then, and the other one must be as well.
+                    os.close(saved)
 
 
 def _place(descriptor: int) -> tuple[int, int]:

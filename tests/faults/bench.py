@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 KEY = "key-of-the-bench"
 DIED = "process died: killed while solving"
+LAST_WORDS = "Fatal Python error: "
+"""What CPython writes to descriptor 2 as it gives up, and so to the log of the run that it captures."""
 MARKER = re.compile(r"nxtrack:([0-9A-HJKMNP-TV-Z]{26})")
 
 
@@ -341,7 +343,7 @@ def differences(solve: Solve, run: Arrived) -> Iterator[str]:
         pass  # As above: it had ended.
     elif (run.status, run.error) != ("failed", DIED):
         yield f"died as {(run.status, run.error)}"
-    elif not (solve.log.startswith(run.logs) or solve.error):
+    elif not (solve.log.startswith(run.logs.partition(LAST_WORDS)[0]) or solve.error):
         yield f"logs of the dead are {run.logs[:300]!r}"
 
 

@@ -27,7 +27,9 @@ FILES = re.compile(
 )
 """System calls that work on files; those of sockets are others."""
 
-_OTHERS = re.compile(r"[012]<|\d+<socket:")
+_OTHERS = re.compile(r"[012]<|\d+<socket:|\d+<pipe:\[\d+\]>, \"")
+"""Those of the program itself: sockets, and where it prints, by a descriptor of another number while its own are led to
+the log."""
 
 BATCH = 25
 """Processes that solve with one spool, before all of their runs are delivered."""
