@@ -99,7 +99,9 @@ class LogFile:
             if self.capture is None:
                 self._size += len(data)
             else:
-                size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+                size = self._size + len(data)
+                with suppress(OSError):  # What is written is: it must not be taken for others' text.
+                    size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
                 if size < self._size:
                     self._begin_again()
                 self._size = size
