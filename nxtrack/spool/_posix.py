@@ -185,12 +185,17 @@ def _fallocate() -> Callable[..., int] | None:
 
 
 def duplicate(descriptor: int, lowest: int) -> int:
-    """Returns another descriptor for the same file, with a number from `lowest` up, that children do not inherit.
+    """Returns another descriptor for the same file that children do not inherit; its number is `lowest` or more.
+
+    Where the process may have no such number, it is a lower one.
 
     Raises:
         OSError: There is none.
     """
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+    except OSError:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def boot_id() -> str:

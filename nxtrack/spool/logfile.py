@@ -218,7 +218,8 @@ class LogFile:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known to have been written to it."""
-        self.measure()
+        if self._lent:
+            self.measure()
         return not self._size
 
     def why_cut(self) -> str:

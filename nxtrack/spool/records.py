@@ -8,6 +8,7 @@ A run's file holds, in this order: `start`, `input`, then `update`, `metric` and
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
@@ -276,6 +277,5 @@ AnyRecord = (
 )
 
 
-def now() -> datetime:
-    """Returns the wall-clock time, UTC."""
-    return datetime.now(UTC)
+now: Final = partial(datetime.now, UTC)
+"""Returns the wall-clock time, UTC."""

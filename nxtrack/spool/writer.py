@@ -181,19 +181,16 @@ class RunWriter:
             try:
                 while self._waiting:
                     batch, self._waiting = self._waiting, []
-                    self._append(batch)
+                    # Unknown until the frames stand: what interrupts us, a Ctrl-C say, may do so on either side of
+                    # the write.
+                    checksum, self._checksum = self._checksum, None
+                    if checksum is None:
+                        checksum = frames.decode(read_all(self._descriptor)).checksum
+                    pieces, checksum = frames.pieces(batch, checksum)
+                    self._written += append_whole(self._descriptor, *pieces)
+                    self._checksum = checksum
             finally:
                 self._appending = False
-
-    def _append(self, batch: list[AnyRecord]) -> None:
-        # Unknown until the frames stand: what interrupts us, a Ctrl-C say, may do so on either side of the write.
-        checksum, self._checksum = self._checksum, None
-        if checksum is None:
-            checksum = frames.decode(read_all(self._descriptor)).checksum
-        pieces, checksum = frames.pieces(batch, checksum)
-        written = append_whole(self._descriptor, *pieces)
-        self._checksum = checksum
-        self._written += written
 
     def payload(self, kind: type[Input | Output], content: Content) -> Input | Output:
         """Returns the record of a payload; a large one is written to a sidecar first.
@@ -315,11 +312,14 @@ class RunWriter:
         with self._lock:
             if self._descriptor < 0:
                 return
-            logged = self._log.logged()
-            self.append(*(() if logged is None else (logged,)), *records)
-            paths, durable = self._paths, self._durability == "power"
+            paths, durable, log = self._paths, self._durability == "power", self._log
+            silent = log.is_empty
+            if not silent and (logged := log.logged()) is not None:
+                records = (logged, *records)
+            self.append(*records)
             try:
-                self._written += self._log.settle()
+                if not silent:
+                    self._written += log.settle()
                 if durable:
                     self._sync()
                 descriptor, self._descriptor = self._descriptor, -1

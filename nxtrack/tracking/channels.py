@@ -82,7 +82,7 @@ class Channel:
 
     def has_company(self) -> bool:
         """See `has_company`."""
-        return self._run is not None and has_company(self._run)
+        return len(_running) > 1 and self._run is not None and has_company(self._run)
 
     def forget_run(self) -> None:
         """Lets go of the run, which has ended."""
@@ -98,7 +98,7 @@ def open_channel(spool: Spool, run: RunState, chosen: tuple[Stream, ...], *, ins
         chosen: The streams that are to be captured.
         insisted: Whether the user asked for it; otherwise it is not done where it might go wrong.
     """
-    if not insisted and (_crowded or threading.current_thread() is not threading.main_thread()):
+    if not insisted and (_crowded or threading.get_ident() != threading.main_thread().ident):
         return None
     try:
         if reason := stdio.why_not() or _disk_is_short(spool):
@@ -119,7 +119,7 @@ def open_channel(spool: Spool, run: RunState, chosen: tuple[Stream, ...], *, ins
             warn_once("fd", f"nxtrack captures what Python prints, but no descriptors: {describe(error)}.")
         return None
     channel = Channel(run, chosen, capture, errors, insisted=insisted)
-    channel.shared = has_company(run)
+    channel.shared = channel.has_company()
     return channel
 
 
@@ -159,9 +159,10 @@ def is_short(place: str | int) -> bool:
     return False
 
 
-def goes_on(run: RunState) -> None:
-    """Tells that a run's code is about to go on."""
+def goes_on(run: RunState) -> bool:
+    """Tells that a run's code is about to go on; says whether code of any other does meanwhile."""
     _running[id(run)] = run
+    return len(_running) > 1
 
 
 def pauses(run: RunState) -> None:
@@ -171,8 +172,6 @@ def pauses(run: RunState) -> None:
 
 def has_company(run: RunState) -> bool:
     """Says whether code of another run goes on meanwhile, and not as this one is, or began, in it."""
-    if len(_running) == 1 and id(run) in _running:
-        return False  # Nearly always, so it is asked first.
     around: RunState | None = run
     number = 0
     while around is not None:

@@ -32,6 +32,7 @@ _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 1.0
 _OUT_OF_THE_WAY = 512
+"""The least number of a descriptor that programs leave alone that close all they do not know."""
 _lock = threading.RLock()
 _channels: list[Channel] = []
 _saved: dict[int, int] = {}
@@ -164,8 +165,9 @@ def came(text: bytes) -> bool:
 
 def _flush() -> None:
     # Whoever calls this holds the lock, without which our thread does nothing that could be amid a stream.
-    tail = _tail
-    stdio.flush(0 if tail is None else tail.threads)
+    tail, library = _tail, stdio.library()
+    if library is not None:
+        library.flush(0 if tail is None else tail.threads)
     ownstreams.flush()
 
 
@@ -179,9 +181,10 @@ def _point(top: Channel | None) -> None:
     if top is not None and not _saved:
         for descriptor in (1, 2):
             if top.capture_of(descriptor) is not None:
-                _saved[descriptor] = _duplicate(descriptor)
+                _saved[descriptor] = system.duplicate(descriptor, _OUT_OF_THE_WAY)
         ownstreams.take(_saved)
-        stdio.by_line()
+        if (library := stdio.library()) is not None:
+            library.by_line()
         _prepare_to_end()
         _process = _process or os.getpid()
     for descriptor, saved in list(_saved.items()):
@@ -197,14 +200,17 @@ def _point(top: Channel | None) -> None:
 def _close() -> None:
     """Lets go of where the descriptors led, when they lead there again."""
     if not _channels and _saved:
-        stdio.as_before(_saved.get(1, 1))
+        if (library := stdio.library()) is not None:
+            library.as_before(_saved.get(1, 1))
         in_use = ownstreams.release()
         _led.clear()
         while _saved:
             saved = _saved.popitem()[1]
             if saved not in in_use:  # Else its number might soon be another file's.
-                with suppress(OSError):  # It is closed even then, and the other one must be as well.
+                try:  # noqa: SIM105  (for every run, where a context manager costs as much again)
                     os.close(saved)
+                except OSError:  # It is closed even then, and the other one must be as well.
+                    pass
 
 
 def _place(descriptor: int) -> tuple[int, int]:
@@ -213,14 +219,6 @@ def _place(descriptor: int) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return found.st_dev, found.st_ino
-
-
-def _duplicate(descriptor: int) -> int:
-    """Returns another descriptor for the same, out of the way of programs that close all that they do not know."""
-    try:
-        return system.duplicate(descriptor, _OUT_OF_THE_WAY)
-    except OSError:  # The process may have no such number.
-        return system.duplicate(descriptor, 3)
 
 
 def _drain(channel: Channel) -> None:

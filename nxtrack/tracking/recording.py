@@ -223,7 +223,9 @@ class Recording:
     def _end(self, error: BaseException | None, result: Any, duration_ms: int) -> None:
         run = self._state
         writer, sink = run.writer, run.sink
-        message = run.error if run.error is not None else failure(error)
+        message = run.error
+        if message is None and error is not None:
+            message = failure(error)
         if message is not None and self._plan.redaction.is_set:
             message = self._plan.redaction.text(message)
         run.status = "succeeded" if message is None else "failed"

@@ -47,8 +47,8 @@ class RunLog:
         Args:
             interleaved: The run's code takes turns with others, as coroutines do.
         """
-        channels.goes_on(self._run)  # Of two that begin at once, one at least sees the other.
-        descriptors.announce(self._run)
+        if channels.goes_on(self._run):  # Of two that begin at once, one at least sees the other.
+            descriptors.announce(self._run)
         if self._capture in {"off", "sys"} or (self._capture == "auto" and interleaved):
             return
         self.channel = channels.open_channel(self._spool, self._run, self._streams, insisted=self._capture == "fd")

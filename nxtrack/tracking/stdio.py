@@ -27,7 +27,7 @@ _FORKED_AND_NO_MORE = 0x40
 """`PF_FORKNOEXEC` of Linux."""
 
 
-class _Stdio:
+class Stdio:
     """The C library's standard output streams, and the calls that they take."""
 
     def __init__(self) -> None:
@@ -40,6 +40,11 @@ class _Stdio:
         self._was_by_line = False
 
     def flush(self, ours: int) -> None:
+        """Has the library write what it holds back, of all its streams where that is safe, else of the standard ones.
+
+        Args:
+            ours: How many threads of this process, beside the calling one, are known to be amid no stream.
+        """
         if _is_alone(ours):
             self._flush(None)
         else:
@@ -47,6 +52,7 @@ class _Stdio:
             self._flush(self._stderr)  # It holds nothing back, unless the program has it do so.
 
     def by_line(self) -> None:
+        """Has it hold back nothing but lines: what it holds when a process is killed is lost."""
         self._was_by_line = self._is_by_line is not None and self._is_by_line(self._stdout) != 0
         if not self._was_by_line:
             # Only this has the library take memory at once. Gurobi prints where Ctrl-C comes, be it amid `malloc`, and
@@ -55,15 +61,17 @@ class _Stdio:
             self._buffer(self._stdout, None, _LINE_BUFFERED, ctypes.c_size_t(0))
 
     def as_before(self, descriptor: int) -> None:
+        """Has it hold back as much as before, now that its output goes to a descriptor again."""
         # A stream that was never used before has no mode of its own yet: on a terminal it would be this one.
         if not self._was_by_line and not os.isatty(descriptor):
             self._buffer(self._stdout, None, _FULLY_BUFFERED, ctypes.c_size_t(0))
 
 
 @cache
-def _found() -> _Stdio | None:
+def library() -> Stdio | None:
+    """Returns the C library's streams, or None where they are not to be found."""
     with suppress(OSError, ValueError, AttributeError, TypeError):
-        return _Stdio()
+        return Stdio()
     return None
 
 
@@ -83,9 +91,11 @@ def why_not() -> str:
 def _is_alone(ours: int) -> bool:
     """Says whether nobody else can be amid a stream of the C library, and what it holds back is this process's own."""
     if sys.platform == "linux" and not sys.is_finalizing() and not _was_forked():
-        with suppress(OSError):
+        try:  # (for every run, where a context manager costs as much again)
             # Counted by the system, as solvers have threads that Python does not know. A folder has two links itself.
             return os.stat(_THREADS).st_nlink - 2 == 1 + ours  # noqa: PTH116
+        except OSError:
+            pass
     return False
 
 
@@ -103,25 +113,3 @@ def _was_forked() -> bool:
 def forget() -> None:
     """Lets a forked child find out that it is one."""
     _was_forked.cache_clear()
-
-
-def flush(ours: int) -> None:
-    """Has the C library write what it holds back, of all its streams where that is safe, else of the standard ones.
-
-    Args:
-        ours: How many threads of this process, beside the calling one, are known to be amid no stream.
-    """
-    if (stdio := _found()) is not None:
-        stdio.flush(ours)
-
-
-def by_line() -> None:
-    """Has the C library hold back nothing but lines: what it holds when a process is killed is lost."""
-    if (stdio := _found()) is not None:
-        stdio.by_line()
-
-
-def as_before(descriptor: int) -> None:
-    """Has it hold back as much as before, now that its output goes to a descriptor again."""
-    if (stdio := _found()) is not None:
-        stdio.as_before(descriptor)

@@ -232,11 +232,11 @@ def stop(sink: Sink) -> None:
         for handler, stream in _handlers():
             if type(stream) is StreamProxy:
                 handler.stream = stream.__wrapped__
-        if threading.active_count() == 1:
-            # Nobody is in one, and a stream that the program put there lives no longer than without us.
-            for name, proxy in tuple(_proxies.items()):
-                if proxy.__wrapped__ is not sys.__stdout__ and proxy.__wrapped__ is not sys.__stderr__:
-                    del _proxies[name]
+        for name, proxy in tuple(_proxies.items()):
+            stream = proxy.__wrapped__
+            # A stream that the program put there lives no longer than without us, unless another thread may be in it.
+            if stream is not sys.__stdout__ and stream is not sys.__stderr__ and threading.active_count() == 1:
+                del _proxies[name]
 
 
 def _handlers() -> list[tuple[Any, Any]]:

@@ -57,17 +57,23 @@ def encode(value: object) -> Content:
     Returns:
         The JSON and the notes.
     """
-    session = _Session()
+    try:
+        session = _idle.pop()
+    except IndexError:
+        session = _Session()
     try:
         if "nextmv" in sys.modules:
             value = _unwrapped(value)
         if sys.getrecursionlimit() > _SAFE_RECURSION:
             return _encode_carefully(value)
-        data = msgspec.json.Encoder(enc_hook=session.hook).encode(value)
+        data = session.encode(value)
         # To look for one byte, as an int, takes next to no time: numbers hold none of these letters, and the names of
         # fields seldom all. To look for the word takes a third of the time that encoding took, from the end a tenth.
         if _N in data and _U in data and _L in data and data.rfind(b"null") >= 0:
             session.seen().nonfinite += count_nonfinite(value)
+        if _NEWLINE in data or not data:  # only a msgspec.Raw can bring either
+            return _encode_carefully(value)
+        return Content(data, session.notes.sentences() if session.notes else ())
     except MemoryError:
         return _summarised(value)
     except BaseException as fault:
@@ -75,9 +81,9 @@ def encode(value: object) -> Content:
             raise
         # Whatever it is, the careful walk finds its way around it.
         return _encode_carefully(value, once=isinstance(fault, RecursionError))
-    if _NEWLINE in data or not data:  # only a msgspec.Raw can bring either
-        return _encode_carefully(value)
-    return Content(data, session.notes.sentences() if session.notes else ())
+    finally:
+        session.notes = None
+        _idle.append(session)
 
 
 class _Unsettled(Exception):
@@ -87,7 +93,9 @@ class _Unsettled(Exception):
 class _Session:
     """What one call of the encoder learns from its hook."""
 
-    notes: Notes | None = None  # most values need none, and making them takes time
+    def __init__(self) -> None:
+        self.notes: Notes | None = None  # most values need none, and making them takes time
+        self.encode = msgspec.json.Encoder(enc_hook=self.hook).encode
 
     def seen(self) -> Notes:
         """Gives the notes, made when they are first needed."""
@@ -119,6 +127,10 @@ class _Session:
         elif (kind is list or kind is dict) and not hooks.surely_finite(value):
             notes.nonfinite += count_nonfinite(plain)
         return plain
+
+
+_idle: Final[list[_Session]] = []
+"""Sessions that are over: to make one takes longer than to encode a small value."""
 
 
 def _key_part(value: object) -> object:
