@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -50,8 +51,7 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 BROKEN_PIPE = 141
 
-_ASKED_OFTEN = (["status"], ["status", "--json"])
-"""What prompts and scripts ask again and again: answered without typer, which takes longer to load than to answer."""
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 # The first line that fits counts; what fits none is a matter of usage or configuration.
 _STATUSES: tuple[tuple[tuple[type[NxtrackError], ...], int], ...] = (
@@ -102,11 +102,8 @@ def _open_what_is_closed() -> None:
 
 def _run(args: list[str]) -> int:
     try:
-        if args in _ASKED_OFTEN:
-            from nxtrack.cli.status import status
-
-            return status(as_json=len(args) > 1)
-        return _command(args)
+        status = _answer(args)
+        return _command(args) if status is None else status
     except KeyboardInterrupt:
         return INTERRUPTED
     except Unwritable:
@@ -118,6 +115,28 @@ def _run(args: list[str]) -> int:
         if isinstance(error, OSError):
             say("")  # If this fails as well, then it was stdout that failed click, which prints the help.
         return _fault(error)
+
+
+def _answer(args: list[str]) -> int | None:
+    """Answers what prompts and scripts ask again and again, without typer: that takes longer to load than to answer.
+
+    Returns:
+        The exit status; None for what is not asked as plainly, or is wrong.
+    """
+    match args:
+        case ["status"] | ["status", "--json"]:
+            from nxtrack.cli.status import status
+
+            return status(as_json="--json" in args)
+        case ["list"] | ["list", "--json"]:
+            limit = None
+        case ["list", "--limit", number] | ["list", "--limit", number, "--json"] if _NUMBER.fullmatch(number):
+            limit = int(number)
+        case _:
+            return None
+    from nxtrack.cli.runs import list_runs
+
+    return list_runs(None, limit=limit, as_json="--json" in args)
 
 
 def _command(args: list[str]) -> int:

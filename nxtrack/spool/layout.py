@@ -24,7 +24,7 @@ from nxtrack.spool import ids, system
 from nxtrack.spool.system import check_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
 """`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
@@ -161,6 +161,11 @@ def split_name(name: str) -> tuple[str, State] | None:
     return None if found is None else found.groups()
 
 
+def ours(names: Iterable[str]) -> list[str]:
+    """Returns those names that runs have, in their order."""
+    return list(filter(_NAME.fullmatch, names))
+
+
 def listed(paths: Layout) -> list[str]:
     """Lists the names in `runs`, those that are not ours too; sorted, so that the oldest run comes first.
 
@@ -219,12 +224,16 @@ def _chosen(paths: Layout, ends: tuple[str, ...], *, ended: bool) -> list[str]:
     return names
 
 
-def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yields the files in a folder, with what the system tells of each; a folder that is not there holds none.
+def scan(folder: str) -> tuple[int, list[str]]:
+    """Returns how many bytes the files in a folder have, and their names; a folder that is not there holds none.
+
+    A run that is called active and has ended is named as what it is: ready.
 
     Raises:
         SpoolUnavailable: It cannot be read.
     """
+    size = 0
+    names: list[str] = []
     try:
         with os.scandir(folder) as found:
             for file in found:
@@ -232,11 +241,16 @@ def scan(folder: str) -> Iterator[tuple[str, os.stat_result]]:
                     status = file.stat(follow_symlinks=False)
                 except FileNotFoundError:  # It was pruned, or changed its state, while we looked.
                     continue
-                yield file.name, status
+                size += status.st_size
+                name = file.name
+                if name.endswith(".active") and system.has_ended(status.st_mode):
+                    name = f"{name.removesuffix('active')}ready"
+                names.append(name)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise SpoolUnavailable(f"The spool's folder {folder} cannot be read: {reason(error)}.") from error
+    return size, names
 
 
 def names(paths: Layout, *states: State) -> list[tuple[str, State]]:

@@ -175,20 +175,7 @@ def measure(paths: Layout) -> int:
     Raises:
         SpoolUnavailable: The spool cannot be read.
     """
-    return sum(folder_size(folder)[1] for folder in paths[1:])
-
-
-def folder_size(folder: str) -> tuple[int, int]:
-    """Counts the files in a folder, and their bytes.
-
-    Raises:
-        SpoolUnavailable: It cannot be read.
-    """
-    number = size = 0
-    for _, found in layout.scan(folder):
-        number += 1
-        size += found.st_size
-    return number, size
+    return sum(layout.scan(folder)[0] for folder in paths[1:])
 
 
 def make_room(paths: Layout, most: int, room: Room) -> Pruned:

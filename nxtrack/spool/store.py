@@ -301,35 +301,26 @@ class Spool:
             SpoolUnavailable: The spool cannot be read.
         """
         self.check()
-        counts: dict[State, int] = dict.fromkeys(STATES, 0)
-        oldest: dict[State, str] = {}
-        died = total = 0
         # Once over all files, for the sizes and the states: a hundred thousand of them take their time.
-        for name, found in layout.scan(self.paths.runs):
-            total += found.st_size
-            run = layout.split_name(name)
-            if run is None:
-                continue
-            run_id, state = run
-            if state == "active":
-                if system.has_ended(found.st_mode):
-                    state = "ready"
-                elif self.died(run_id):
-                    died += 1
-                    state = "ready"
-            counts[state] += 1
-            if run_id < oldest.get(state, "~"):
-                oldest[state] = run_id
-        sizes = [room.folder_size(folder) for folder in self.paths[2:]]
-        ready, active = oldest.get("ready"), oldest.get("active")
+        total, names = layout.scan(self.paths.runs)
+        runs: dict[str, list[str]] = {state: [] for state in STATES}
+        for name in layout.ours(names):
+            run_id, _, state = name.partition(".")
+            runs[state].append(run_id)
+        dead = set(filter(self.died, runs["active"]))
+        if dead:
+            runs["active"] = [run_id for run_id in runs["active"] if run_id not in dead]
+            runs["ready"] += dead
+        oldest = {state: ids.time_of(min(run_ids)) for state, run_ids in runs.items() if run_ids}
+        beside = [layout.scan(folder) for folder in self.paths[2:]]
         return Summary(
-            counts=counts,
-            died=died,
-            quarantined=sizes[-1][0],
+            counts={state: len(runs[state]) for state in STATES},
+            died=len(dead),
+            quarantined=len(beside[-1][1]),
             lost=losses.read(self.root),
-            size=total + sum(size for _, size in sizes),
-            oldest_ready=ids.time_of(ready) if ready else None,
-            oldest_active=ids.time_of(active) if active else None,
+            size=total + sum(size for size, _ in beside),
+            oldest_ready=oldest.get("ready"),
+            oldest_active=oldest.get("active"),
         )
 
 

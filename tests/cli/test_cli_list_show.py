@@ -44,6 +44,26 @@ def test_newest_first_by_state_and_limit(call, solved, rejected):
     assert {frozenset(run) for run in listed(call)} == {frozenset(KEYS)}
 
 
+def test_a_limit_means_the_same_however_it_is_written(call, solved):
+    newest = solved(3)[:0:-1]
+    for args in (
+        ("--limit", "2", "--json"),
+        ("--json", "--limit", "2"),
+        ("--limit=2", "--json"),
+        ("--limit", "02", "--json"),
+    ):
+        status, out, err = call("list", *args)
+        assert (status, [run["id"] for run in json.loads(out)], err) == (0, newest, ""), args
+    assert call("list", "--limit", "2")[:2] == call("list", "--limit=2")[:2]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "2.5", "", "²"])
+def test_a_limit_that_is_none_is_an_error_of_usage(call, number):
+    status, out, err = call("list", "--limit", number)
+    assert (status, out) == (2, "")
+    assert "--limit" in err
+
+
 def test_what_is_told_of_each(call, solved, rejected, platform):
     served = platform()
     solved(name="first")

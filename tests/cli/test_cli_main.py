@@ -229,16 +229,17 @@ def test_the_installed_command_is_the_same(tmp_path):
     assert done.stdout.startswith('{"active":0')
 
 
-def test_status_starts_without_what_it_does_not_need(python):
-    """Whoever asks for the status of an empty spool waits for nothing else."""
-    program = """
+@pytest.mark.parametrize("args", [["status"], ["status", "--json"], ["list"], ["list", "--limit", "20", "--json"]])
+def test_what_is_asked_often_starts_without_what_it_does_not_need(python, args):
+    """Whoever asks for the state of an empty spool waits for nothing else."""
+    program = f"""
         import sys
 
         before = set(sys.modules)
         from nxtrack.cli.main import main
 
-        status = main(["status"])
-        heavy = {"requests", "urllib3", "starlette", "uvicorn", "jinja2", "sqlite3", "rich", "highspy", "yaml"}
+        status = main({args})
+        heavy = {{"requests", "urllib3", "starlette", "jinja2", "sqlite3", "rich", "yaml", "typer", "pydantic"}}
         print(status, sorted(heavy & (set(sys.modules) - before)))
     """
     assert python(program).stdout.splitlines()[-1] == "0 []"
