@@ -1,20 +1,28 @@
-"""Owns what a `track(...)` was told: checked once, when decorating or entering, never when the solver runs."""
+"""Owns what a `track(...)` was told: checked once, when decorating or entering, never when the solver runs.
+
+And what follows from it and the settings for all of its runs: found out once, and again when a setting changes.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
-from nxtrack import settings
+from nxtrack import settings, solverlogs
+from nxtrack.spool import owner
+from nxtrack.spool.records import Start, now
+from nxtrack.spool.store import spool
+from nxtrack.tracking.faults import warn_once
+from nxtrack.tracking.run import shown
 from nxtrack.tracking.values import Redaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nxtrack.settings import Capture, Stream
+    from nxtrack.settings import Capture, Settings, Stream
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Plan:
     """How runs are to be recorded; what is None is left to the settings.
 
@@ -37,6 +45,52 @@ class Plan:
     enabled: bool
     input_dir: Any
     output_dir: Any
+    _known: tuple[Settings | None, Terms | None] = field(default=(None, None), init=False, repr=False, compare=False)
+
+    def terms(self) -> Terms | None:
+        """Returns what holds for a run that begins now; None when it is not to be recorded."""
+        chosen, problems = settings.lenient()
+        settled, terms = self._known
+        if settled is not chosen:
+            if problems:
+                warn_once("settings", f"nxtrack goes on with defaults: {problems[0]}; the solver is not affected.")
+            terms = Terms(self, chosen) if self.enabled and chosen.mode != "disabled" else None
+            self._known = chosen, terms
+        return terms
+
+
+class Terms:
+    """What holds for all runs of a plan for as long as no setting changes.
+
+    Attributes:
+        settings: The settings.
+        spool: Where they are recorded.
+        capture: How their text is captured.
+        streams: Of which streams.
+        start: What all their starts have in common.
+    """
+
+    __slots__ = ("capture", "settings", "spool", "start", "streams")
+
+    def __init__(self, plan: Plan, chosen: Settings) -> None:
+        """Puts together what the plan and the settings say; the plan wins."""
+        self.settings = chosen
+        self.spool = spool(settings.spool_dir(chosen))
+        self.capture: Capture = plan.capture or chosen.capture
+        self.streams: tuple[Stream, ...] = chosen.streams if plan.streams is None else plan.streams
+        self.start = Start(
+            id="",
+            at=now(),
+            owner=owner.this_process(),
+            app_id=plan.app_id or chosen.app_id,
+            instance_id=plan.instance_id or chosen.instance_id,
+            name=shown(plan.name, plan.redaction),
+            description=shown(plan.description, plan.redaction),
+            batch_experiment_id=plan.batch_experiment_id,
+            max_log=chosen.max_log,
+            unread=chosen.solver_metrics == "off" or plan.redaction.concerns(solverlogs.NAMES),
+            plain=chosen.ansi == "strip",
+        )
 
 
 def _text(arguments: dict[str, Any], name: str) -> str | None:

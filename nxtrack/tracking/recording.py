@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from nxtrack import settings, solverlogs
 from nxtrack.errors import SpoolUnsafe
 from nxtrack.spool import ids, owner, system
-from nxtrack.spool.records import Asset, End, Output, Start, now
-from nxtrack.spool.store import spool
+from nxtrack.spool.records import Asset, End, Output, now
 from nxtrack.tracking import descriptors, ready, state, streams, values
 from nxtrack.tracking.faults import absorbed, describe, disk_fault, warn_once
-from nxtrack.tracking.run import Run, content_of, option_texts, shown, utf8
+from nxtrack.tracking.run import Run, content_of, option_texts, utf8
 from nxtrack.tracking.runlog import RunLog
 from nxtrack.tracking.state import UNSET, RunState
 
@@ -25,10 +23,9 @@ if TYPE_CHECKING:
 
     from nxtrack.settings import Settings
     from nxtrack.spool.records import Input
-    from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import Content, RunWriter
     from nxtrack.tracking.files import Files
-    from nxtrack.tracking.plan import Plan
+    from nxtrack.tracking.plan import Plan, Terms
 
 MAX_ERROR = 4096
 """Characters of an error message that are kept."""
@@ -51,11 +48,10 @@ class Recording:
         "_outer",
         "_plan",
         "_run",
-        "_settings",
-        "_spool",
         "_start_ns",
         "_state",
         "_stop_ns",
+        "_terms",
         "source",
     )
 
@@ -83,8 +79,7 @@ class Recording:
         self._files = files
         self._bind = bind
         self._plan = plan
-        self._settings: Settings
-        self._spool: Spool | None = None
+        self._terms: Terms | None = None
         self._notes: list[str] = []
         self._log: RunLog | None = None
         self._interleaved = interleaved
@@ -118,48 +113,36 @@ class Recording:
 
     def _begin(self) -> None:
         plan, run = self._plan, self._state
-        self._settings, problems = settings.lenient()
-        if problems:
-            warn_once("settings", f"nxtrack goes on with defaults: {problems[0]}; the solver is not affected.")
+        terms = plan.terms()
         run_input, run.options = self._bind()
         run.input = None if run_input is UNSET else run_input
-        if self._settings.mode == "disabled" or not plan.enabled:
+        if terms is None or (plan.sample_rate < 1 and random.random() >= plan.sample_rate):  # noqa: S311  (no secret)
             return
-        if plan.sample_rate < 1 and random.random() >= plan.sample_rate:  # noqa: S311  (no secret)
-            return
+        self._terms = terms
         _prepare_process()
-        if self._settings.mode == "online":
-            self._tell_begun()
-        self._spool = spool(settings.spool_dir(self._settings))
-        if not self._spool.is_prepared:
-            self._spool.prepare()
-        self._log = log = RunLog(plan, run, self._spool, self._settings)
+        if terms.settings.mode == "online":
+            self._tell_begun(terms.settings)
+        if not terms.spool.is_prepared:
+            terms.spool.prepare()
+        self._log = log = RunLog(terms, run)
         log.open_channel(interleaved=self._interleaved)
         channel = log.channel
-        start = Start(
+        start = msgspec.structs.replace(
+            terms.start,
             id=run.run_id,
             at=now(),
             owner=owner.this_process(),
             monotonic=time.monotonic(),
             source=self.source,
-            app_id=plan.app_id or self._settings.app_id,
-            instance_id=plan.instance_id or self._settings.instance_id,
-            name=None if plan.name is None else shown(plan.name, plan.redaction),
-            description=None if plan.description is None else shown(plan.description, plan.redaction),
             options=option_texts(run.options, plan.redaction) if run.options else {},
-            batch_experiment_id=plan.batch_experiment_id,
-            max_log=self._settings.max_log,
-            unread=self._settings.solver_metrics == "off" or plan.redaction.concerns(solverlogs.NAMES),
-            plain=self._settings.ansi == "strip",
             capture=None if channel is None else channel.capture.name,
             errors=None if channel is None or channel.errors is None else channel.errors.name,
         )
-        chosen = self._settings
-        run.writer = self._spool.begin(
+        run.writer = terms.spool.begin(
             start,
             self._input(run_input),
-            chosen.durability,
-            max_spool=chosen.max_spool,
+            terms.settings.durability,
+            max_spool=terms.settings.max_spool,
             capture=None if channel is None else channel.capture,
             patterns=() if channel is None else plan.redaction.for_recovery,
         )
@@ -235,9 +218,7 @@ class Recording:
         log = self._log
         if writer is None or writer.detached or log is None:
             return
-        log.settle(
-            writer, error if message is not None else None, solver_metrics=self._settings.solver_metrics != "off"
-        )
+        log.settle(writer, error if message is not None else None)
         records = self._payloads(writer, result if run.output is UNSET else run.output)
         self._notes += log.notes(writer)
         end = End(
@@ -248,8 +229,8 @@ class Recording:
             notes=tuple(self._notes),
         )
         self._finish(writer, records, end)
-        if self._settings.mode == "online":
-            self._tell_ready()
+        if self._terms is not None and self._terms.settings.mode == "online":
+            self._tell_ready(self._terms.settings)
 
     def _payloads(self, writer: RunWriter, result: Any) -> tuple[Input | Output, ...]:
         records: tuple[Input | Output, ...] = ()
@@ -281,14 +262,14 @@ class Recording:
             )
 
     @absorbed
-    def _tell_begun(self) -> None:
+    def _tell_begun(self, chosen: Settings) -> None:
         for listener in ready.listeners:
-            listener.begun(self._settings)
+            listener.begun(chosen)
 
     @absorbed
-    def _tell_ready(self) -> None:
+    def _tell_ready(self, chosen: Settings) -> None:
         for listener in ready.listeners:
-            listener.ready(self._settings)
+            listener.ready(chosen)
 
     def _leave_out(self, what: str, fault: Exception) -> None:
         """Tells, in the run and once in the process, that the input or output is not recorded."""
@@ -331,9 +312,9 @@ class Recording:
                 )
                 return
             where = ""
-            if self._spool is not None:
-                root = self._spool.root
-                where = f"{'' if root in str(error) else f' in {root}'} ({self._spool.count_lost()} lost so far)"
+            if self._terms is not None:
+                spool = self._terms.spool
+                where = f"{'' if spool.root in str(error) else f' in {spool.root}'} ({spool.count_lost()} lost so far)"
             why = describe(error).rstrip(".")
             warn_once(
                 f"lost, {disk_fault(error)}",

@@ -13,12 +13,10 @@ from nxtrack.tracking.faults import absorbed
 from nxtrack.tracking.run import recordable
 
 if TYPE_CHECKING:
-    from nxtrack.settings import Settings, Stream
-    from nxtrack.spool.store import Spool
     from nxtrack.spool.writer import RunWriter
     from nxtrack.tracking.channels import Channel
     from nxtrack.tracking.logmask import LogMask
-    from nxtrack.tracking.plan import Plan
+    from nxtrack.tracking.plan import Terms
     from nxtrack.tracking.state import RunState
 
 
@@ -29,16 +27,13 @@ class RunLog:
         channel: The way of what is written past Python's streams; None when that is not captured.
     """
 
-    __slots__ = ("_capture", "_plan", "_run", "_spool", "_streams", "channel")
+    __slots__ = ("_run", "_terms", "channel")
 
-    def __init__(self, plan: Plan, run: RunState, spool: Spool, chosen: Settings) -> None:
+    def __init__(self, terms: Terms, run: RunState) -> None:
         """Captures nothing yet."""
         self.channel: Channel | None = None
-        self._plan = plan
+        self._terms = terms
         self._run = run
-        self._spool = spool
-        self._capture = plan.capture or chosen.capture
-        self._streams: tuple[Stream, ...] = chosen.streams if plan.streams is None else plan.streams
 
     @absorbed
     def open_channel(self, *, interleaved: bool) -> None:
@@ -49,9 +44,9 @@ class RunLog:
         """
         if channels.goes_on(self._run):  # Of two that begin at once, one at least sees the other.
             descriptors.announce(self._run)
-        if self._capture in {"off", "sys"} or (self._capture == "auto" and interleaved):
-            return
-        self.channel = channels.open_channel(self._spool, self._run, self._streams, insisted=self._capture == "fd")
+        terms = self._terms
+        if terms.capture == "fd" or (terms.capture == "auto" and not interleaved):
+            self.channel = channels.open_channel(terms.spool, self._run, terms.streams, insisted=terms.capture == "fd")
 
     def begin(self, writer: RunWriter) -> None:
         """Begins to capture, now that the run's file is there."""
@@ -59,14 +54,14 @@ class RunLog:
             self.channel.writer = writer
             if self._run.mask is not None:
                 self._run.mask.remember()  # As the log is masked once more when it ends.
-        if self._capture != "off":
+        if self._terms.capture != "off":
             self._capture_streams(writer)
 
     @absorbed
     def _capture_streams(self, writer: RunWriter) -> None:
         # The sink is known to the whole process, and so must not know the run: it would keep its input alive.
         self._run.printed = log = state.Log(writer, self._run.mask)
-        self._run.sink = sink = streams.Sink(self._streams, functools.partial(_write_log, log))
+        self._run.sink = sink = streams.Sink(self._terms.streams, functools.partial(_write_log, log))
         streams.start(sink)
 
     def resume(self) -> None:
@@ -81,20 +76,19 @@ class RunLog:
         if self.channel is not None:
             descriptors.restore_descriptors(self.channel)
 
-    def settle(self, writer: RunWriter, error: BaseException | None, *, solver_metrics: bool) -> None:
+    def settle(self, writer: RunWriter, error: BaseException | None) -> None:
         """Ends the log, and reads what a solver says of itself there.
 
         Args:
             writer: The run's file.
             error: What made the run fail.
-            solver_metrics: Whether a solver is looked for.
         """
         if self._run.mask is not None:
             self._write_last_line()
             self._mask_log(self._run.mask)
         if error is not None:
             self._log_traceback(error)
-        if solver_metrics and not writer.log_is_empty:
+        if not writer.log_is_empty and self._terms.settings.solver_metrics != "off":
             self._read_solver_metrics(writer)
 
     @absorbed
@@ -123,7 +117,7 @@ class RunLog:
         """Adds to what the run logged what a solver says of itself in the run's log."""
         reading = solverlogs.read(writer.log_ends(solverlogs.MOST_READ))
         if reading is not None:
-            mask = functools.partial(recordable, redaction=self._plan.redaction)
+            mask = functools.partial(recordable, redaction=self._run.redaction)
             metrics = self._run.pieces.add_reading(reading, mask)
             writer.append(*(Metric(name=name, value=value) for name, value in metrics.items()))
 
@@ -148,7 +142,7 @@ class RunLog:
         """Lets go of the files that took the text."""
         channel, self.channel = self.channel, None
         if channel is not None:
-            descriptors.let_go_of_captures(self._spool, channel)
+            descriptors.let_go_of_captures(self._terms.spool, channel)
 
 
 @absorbed
