@@ -48,7 +48,7 @@ class Client:
     """A way to the platform; threads may share it. A context manager, which closes it.
 
     No redirect is ever followed. Proxies and the bundle of trusted certificates are taken from the environment, as
-    requests does; `~/.netrc` is not.
+    requests does, when a host is asked first; `~/.netrc` is not.
 
     Args:
         api_key: The API key. What is not given, of this and the next two, is taken from `nxtrack.configure`, the

@@ -20,7 +20,7 @@ import requests
 from requests.auth import AuthBase
 
 from nxtrack.cloud import failures
-from nxtrack.cloud.wire import Adapter, Exchange, Stage, watching
+from nxtrack.cloud.wire import HOSTS, Adapter, Exchange, Stage, watching
 from nxtrack.errors import AnswerLost, CloudError, NotReached, TooLarge
 
 if TYPE_CHECKING:
@@ -247,6 +247,8 @@ class Transport:
         self._timeout = timeout
         self._clock = clock
         self._adapter = Adapter(kept=kept)
+        self._headers = {**requests.utils.default_headers(), "User-Agent": _user_agent()}
+        self._ways: dict[tuple[str, str], dict[str, Any]] = {}
         self._local = threading.local()
         self._lock = threading.Lock()
         self._closed = False
@@ -303,28 +305,45 @@ class Transport:
             del error  # or it and this frame would keep each other, and the body, in the memory
 
     def _send(self, outgoing: Outgoing) -> requests.Response:
-        session = self._session()
-        prepared = session.prepare_request(
-            requests.Request(
-                outgoing.method, outgoing.url, headers=outgoing.headers, data=outgoing.data, auth=outgoing.auth
-            )
+        # Not by the session, which takes as long again to look whether it has anything to add.
+        prepared: Any = requests.PreparedRequest()
+        prepared.prepare(
+            outgoing.method,
+            outgoing.url,
+            headers=self._headers | outgoing.headers,
+            data=outgoing.data,
+            auth=outgoing.auth,
         )
         if outgoing.body is not None:
             # Set by hand, as requests would send an empty file in chunks, which the object store refuses.
             prepared.headers["Content-Length"] = str(outgoing.size)
             prepared.body = cast("Any", outgoing.body)
-        settings = session.merge_environment_settings(prepared.url, {}, True, None, None)
-        if _is_this_machine(prepared.url):
-            settings["proxies"] = {}  # a proxy would look for the local platform on its own machine
+        session = self._session()
         return session.send(
-            prepared, allow_redirects=False, timeout=(self._timeout.connect, self._timeout.read), **settings
+            prepared,
+            allow_redirects=False,
+            timeout=(self._timeout.connect, self._timeout.read),
+            **self._way(session, prepared.url),
         )
+
+    def _way(self, session: requests.Session, url: str | None) -> dict[str, Any]:
+        """Returns which proxies and certificates the environment has for a host, which was looked up once."""
+        parts = urlsplit(url or "")
+        origin = parts.scheme, parts.netloc
+        way = self._ways.get(origin)
+        if way is None:
+            way = cast("dict[str, Any]", session.merge_environment_settings(url, {}, True, None, None))
+            if _is_this_machine(parts.hostname or ""):
+                way["proxies"] = {}  # a proxy would look for the local platform on its own machine
+            if len(self._ways) >= HOSTS:  # A store may have a host for each bucket.
+                self._ways.clear()
+            self._ways[origin] = way
+        return way
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = _Session()
-            session.headers["User-Agent"] = _user_agent()
             session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
             session.mount("https://", self._adapter)
             session.mount("http://", self._adapter)
@@ -365,8 +384,7 @@ def _beginning(incoming: Incoming, seconds: float) -> bytes:
     return bytes(content)
 
 
-def _is_this_machine(url: str | None) -> bool:
-    host = urlsplit(url or "").hostname or ""
+def _is_this_machine(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 20.0
 """A connection unused for longer is not used again: the far end may be about to close it under a request."""
 
-_HOSTS = 16
+HOSTS = 16
+"""To how many hosts connections are kept."""
 
 
 class Stage(enum.Enum):
@@ -139,7 +140,7 @@ class Adapter(HTTPAdapter):
 
     def __init__(self, *, kept: int) -> None:
         self._lock = threading.Lock()
-        super().__init__(pool_connections=_HOSTS, pool_maxsize=kept, max_retries=0)
+        super().__init__(pool_connections=HOSTS, pool_maxsize=kept, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Makes the pools of direct connections."""
