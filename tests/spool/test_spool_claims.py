@@ -1,5 +1,6 @@
 """Claims: one deliverer at a time, whose journal the next one finds, and nothing that another process owns."""
 
+import errno
 import os
 import resource
 import shutil
@@ -46,6 +47,19 @@ def no_more_files():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_run_that_cannot_be_looked_at_is_not_taken_for_gone(store, ready, monkeypatch):
+    run_id, look = ready(), os.lstat
+
+    def broken(path, **_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(os, "lstat", broken)
+    with pytest.raises(SpoolUnavailable, match=run_id):
+        claim(store, run_id)
+    monkeypatch.setattr(os, "lstat", look)
+    assert claim(store, run_id).run_id == run_id
 
 
 def test_a_claimed_run_is_busy_for_others(store, ready, run_program):

@@ -770,6 +770,65 @@ def test_interrupts_leave_the_descriptors_as_they_were(on_pipes):
     assert out.endswith("c\npython\nshown\n")
 
 
+# -- a system that fails -----------------------------------------------------------------------------------
+
+FAILS = """
+    def failing(name, wanted, after=False):
+        real = getattr(os, name)
+        def fails(*args):
+            if not wanted(*args):
+                return real(*args)
+            if after:
+                real(*args)
+            raise OSError(5, "Input/output error")
+        setattr(os, name, fails)
+"""
+
+
+def test_a_descriptor_that_will_not_close_keeps_no_other_open(on_pipes, recorded):
+    """Else the next run's streams would be led to where the last one's went."""
+    out, err = on_pipes(
+        FAILS
+        + """
+    def opened():
+        return len(os.listdir("/proc/self/fd"))
+    with track(name="1"):
+        c("one\\n")
+    before = opened()
+    closed = []
+    failing("close", lambda number: number >= 512 and not closed and not closed.append(number), after=True)
+    with track(name="2"):
+        c("two\\n")
+        print("two as well")
+    print(opened() - before, len(closed))
+    with track(name="3"):
+        c("three\\n")
+        os.write(2, b"three as well\\n")
+    """,
+        NXTRACK_CAPTURE="fd",
+    )
+    assert out.splitlines() == ["one", "two", "two as well", "0 1", "three"]
+    assert err == "three as well\n"
+    logs = [sorted(run.logs.splitlines()) for run in recorded()]
+    assert logs == [["one"], ["two", "two as well"], ["three", "three as well"]]
+
+
+def test_text_whose_place_cannot_be_asked_is_shown_once(on_pipes, only):
+    out, _ = on_pipes(
+        FAILS
+        + """
+    failing("lseek", lambda number, place, whence: whence == os.SEEK_CUR)
+    with track():
+        print("one")
+        c("two\\n")
+        print("three")
+    """,
+        NXTRACK_CAPTURE="fd",
+    )
+    assert out.splitlines() == ["one", "two", "three"]
+    assert only().logs == "one\ntwo\nthree\n"
+
+
 # -- threads that print while runs begin and end ------------------------------------------------------------
 
 
