@@ -367,10 +367,13 @@ def test_a_child_that_lives_on_does_not_keep_the_lock(store, run_program, start_
     out = start_program(
         """
         run = begin(store)
+        lives, tells = os.pipe()
         child = os.fork()
         if child == 0:
+            os.write(tells, b".")
             time.sleep(60)
             os._exit(0)
+        os.read(lives, 1)
         other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
         say(run.run_id, child, other.pid)
         os.kill(os.getpid(), signal.SIGKILL)
