@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,19 @@ if sys.platform != "win32":
     for number in (signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+if "coverage" in sys.modules:
+    _set_trace = sys.settrace
+
+    def _set_trace_in_turn(function: Any) -> None:
+        """Sets a trace function, as every thread that is measured does; CPython refuses while another is at it."""
+        for _ in range(1000):
+            with suppress(RuntimeError):
+                return _set_trace(function)
+            time.sleep(0)
+        return _set_trace(function)
+
+    sys.settrace = _set_trace_in_turn
 
 _UNMEASURED = {"acceptance", "benchmarks", "examples", "faults", "solvers", "where"}
 """Folders of tests that go the whole way again and again: others measure the code they go through, at less cost."""

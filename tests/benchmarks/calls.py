@@ -33,15 +33,20 @@ def calls(bench: Bench) -> Iterator[Figure]:
             taken, busy = found["taken"], found["busy"]
             bare, floor = median(taken["bare"]), median(taken["floor"])
             against = "the raw floor" if durability == "process" else "the raw floor with fsync"
+            yield Figure(
+                f"a sketch of a tracker in nine functions, with {label} of input, `{durability}`, against {against}",
+                ratio(taken["sketch"], taken["floor"]),
+                context=f"{time_shown(median(taken['sketch']))} against {time_shown(floor)}",
+            )
             for capture, more in _CAPTURES.items():
                 yield Figure(
                     f"a call with {label} of input, `{durability}`, capture `{capture}`{more}, against {against}",
                     ratio(taken[capture], taken["floor"]),
                     most=_DURABLE if durability == "power" else most,
                     context=f"{time_shown(median(taken[capture]))} against {time_shown(floor)}; against a floor with "
-                    f"lock, checksums and state {shown(ratio(taken[capture], taken['kept']), 'x')}; "
-                    f"bare {time_shown(bare)}; of the processor's time "
-                    f"{shown(ratio(busy[capture], busy['floor']), 'x')}",
+                    f"lock, checksums and state {shown(ratio(taken[capture], taken['kept']), 'x')}, against the sketch "
+                    f"{shown(ratio(taken[capture], taken['sketch']), 'x')}; bare {time_shown(bare)}; "
+                    f"of the processor's time {shown(ratio(busy[capture], busy['floor']), 'x')}",
                 )
 
 
