@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+from _thread import RLock  # what `threading.RLock` gives, by a call less
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,7 @@ class RunWriter:
         "_durability",
         "_lock",
         "_log",
+        "_max_log",
         "_path",
         "_paths",
         "_sidecars",
@@ -139,12 +140,14 @@ class RunWriter:
         """
         self.run_id = run_id
         self.detached = False
-        self._log = LogFile(paths, run_id, max_log, capture)
+        self._max_log = max_log
+        # Most runs say nothing; one whose descriptors are captured may say something at any time.
+        self._log = None if capture is None else LogFile(paths, run_id, max_log, capture)
         self._paths = paths
         self._durability = durability
         # Any thread of the run may log or append while another ends it, and a closed descriptor's number may soon be a
         # file of the user's. Reentrant, as a signal handler may log while its own thread does.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._checksum: int | None = 0
         self._waiting: list[AnyRecord] = []
         self._appending = False
@@ -211,6 +214,12 @@ class RunWriter:
                 self._sidecars = Sidecars(self._paths, self.run_id)
             return self._sidecars
 
+    def _opened_log(self) -> LogFile:
+        """Returns the run's log, now that there is something for it. Whoever calls this holds the lock."""
+        if self._log is None:
+            self._log = LogFile(self._paths, self.run_id, self._max_log, None)
+        return self._log
+
     def log_descriptor(self) -> int:
         """Returns a descriptor to append to the run's log with, which is the caller's to close.
 
@@ -218,7 +227,7 @@ class RunWriter:
             OSError: The log cannot be made.
         """
         with self._lock:
-            return self._log.lend()
+            return self._opened_log().lend()
 
     def log(self, data: bytes, *, beyond: bool = False) -> None:
         """Appends to the run's log; what is written survives the death of the process. After the run's end, nothing.
@@ -232,12 +241,12 @@ class RunWriter:
         """
         with self._lock:
             if self._descriptor >= 0 and data:
-                self._log.append(data, beyond=beyond)
+                self._opened_log().append(data, beyond=beyond)
 
     def bound_log(self) -> None:
         """Keeps a log within its bound of which a descriptor was lent."""
         with self._lock:
-            self._log.bound()
+            self._opened_log().bound()
 
     def foreign_log(self) -> bytes:
         """Returns what others wrote to the run's log, by the process's descriptors, since this was last asked.
@@ -246,7 +255,7 @@ class RunWriter:
             OSError: It cannot be read.
         """
         with self._lock:
-            return self._log.foreign()
+            return self._opened_log().foreign()
 
     def rewrite_log(self, change: Callable[[bytes], bytes]) -> None:
         """Replaces the run's log by what a function makes of it, some lines at a time.
@@ -259,7 +268,7 @@ class RunWriter:
         with self._lock:
             if self._descriptor < 0:
                 return
-            former = self._log.begin_anew()
+            former = self._opened_log().begin_anew()
         if former is not None:
             try:
                 for lines in former.lines():
@@ -272,22 +281,22 @@ class RunWriter:
     @property
     def log_cut(self) -> str:
         """Why some of what was logged was left out; empty when nothing was."""
-        return self._log.why_cut()
+        return "" if self._log is None else self._log.why_cut()
 
     @property
     def log_is_empty(self) -> bool:
         """Whether nothing is known to have been written to the log."""
-        return self._log.is_empty
+        return self._log is None or self._log.is_empty
 
     @property
     def log_size(self) -> int:
         """How many bytes the log is known to have."""
-        return self._log.size
+        return 0 if self._log is None else self._log.size
 
     @property
     def log_is_full(self) -> bool:
         """Whether the log takes nothing more, as the disk cannot take the middle of it back."""
-        return self._log.is_full
+        return self._log is not None and self._log.is_full
 
     def log_ends(self, most: int) -> bytes:
         """Returns what the log holds; of a long one the first and the last `most` bytes, on lines of their own.
@@ -296,7 +305,7 @@ class RunWriter:
             OSError: It cannot be read.
         """
         with self._lock:
-            return self._log.ends(most)
+            return self._opened_log().ends(most)
 
     def finish(self, *records: AnyRecord) -> None:
         """Writes the last frames and hands the run over to delivery.
@@ -313,12 +322,13 @@ class RunWriter:
             if self._descriptor < 0:
                 return
             paths, durable, log = self._paths, self._durability == "power", self._log
-            silent = log.is_empty
-            if not silent and (logged := log.logged()) is not None:
+            if log is not None and log.is_empty:
+                log = None
+            if log is not None and (logged := log.logged()) is not None:
                 records = (logged, *records)
             self.append(*records)
             try:
-                if not silent:
+                if log is not None:
                     self._written += log.settle()
                 if durable:
                     self._sync()
@@ -350,7 +360,8 @@ class RunWriter:
             if self._sidecars is not None:
                 written += self._sidecars.size
                 self._sidecars.size = 0
-            self._log.close()
+            if self._log is not None:
+                self._log.close()
         if written:
             self._told(written)
         if descriptor >= 0:
@@ -375,14 +386,14 @@ class RunWriter:
 
     def detach(self) -> None:
         """Lets go of the run in a forked child, whose copy of the lock may be held for ever."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.detached = True
         self._told = _nobody  # The parent tells what it wrote.
         self.close()
 
     def _sync(self) -> None:
         beside = self._sidecars is not None and self._sidecars.sync()
-        if self._log.sync() or beside:
+        if (self._log is not None and self._log.sync()) or beside:
             system.sync_new(self._paths.payloads)
         os.fsync(self._descriptor)
 

@@ -87,6 +87,7 @@ def restore_descriptors(channel: Channel) -> None:
         _close()
 
 
+@absorbed
 def announce(run: RunState) -> None:
     """Tells that a run begins: descriptors belong to the process, so runs side by side cannot be told apart by them."""
     if channels.has_company(run):

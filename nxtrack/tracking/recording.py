@@ -125,7 +125,7 @@ class Recording:
         if not terms.spool.is_prepared:
             terms.spool.prepare()
         self._log = log = RunLog(terms, run)
-        log.open_channel(interleaved=self._interleaved)
+        log.prepare(interleaved=self._interleaved)
         channel = log.channel
         start = msgspec.structs.replace(
             terms.start,
@@ -218,9 +218,8 @@ class Recording:
         log = self._log
         if writer is None or writer.detached or log is None:
             return
-        log.settle(writer, error if message is not None else None)
+        self._notes += log.settle(writer, error if message is not None else None)
         records = self._payloads(writer, result if run.output is UNSET else run.output)
-        self._notes += log.notes(writer)
         end = End(
             status=run.status,
             at=now(),

@@ -35,18 +35,22 @@ class RunLog:
         self._terms = terms
         self._run = run
 
-    @absorbed
-    def open_channel(self, *, interleaved: bool) -> None:
-        """Sees whether what is written past Python's streams shall be captured as well.
+    def prepare(self, *, interleaved: bool) -> None:
+        """Tells that the run begins, and sees what is to be captured; a Ctrl-C amid this is `suspend`'s to mend.
 
         Args:
             interleaved: The run's code takes turns with others, as coroutines do.
         """
+        terms = self._terms
         if channels.goes_on(self._run):  # Of two that begin at once, one at least sees the other.
             descriptors.announce(self._run)
-        terms = self._terms
         if terms.capture == "fd" or (terms.capture == "auto" and not interleaved):
-            self.channel = channels.open_channel(terms.spool, self._run, terms.streams, insisted=terms.capture == "fd")
+            self._open_channel()
+
+    @absorbed
+    def _open_channel(self) -> None:
+        terms = self._terms
+        self.channel = channels.open_channel(terms.spool, self._run, terms.streams, insisted=terms.capture == "fd")
 
     def begin(self, writer: RunWriter) -> None:
         """Begins to capture, now that the run's file is there."""
@@ -76,12 +80,15 @@ class RunLog:
         if self.channel is not None:
             descriptors.restore_descriptors(self.channel)
 
-    def settle(self, writer: RunWriter, error: BaseException | None) -> None:
+    def settle(self, writer: RunWriter, error: BaseException | None) -> list[str]:
         """Ends the log, and reads what a solver says of itself there.
 
         Args:
             writer: The run's file.
             error: What made the run fail.
+
+        Returns:
+            What should be known of the log.
         """
         if self._run.mask is not None:
             self._write_last_line()
@@ -90,6 +97,7 @@ class RunLog:
             self._log_traceback(error)
         if not writer.log_is_empty and self._terms.settings.solver_metrics != "off":
             self._read_solver_metrics(writer)
+        return self._notes(writer)
 
     @absorbed
     def _write_last_line(self) -> None:
@@ -121,8 +129,7 @@ class RunLog:
             metrics = self._run.pieces.add_reading(reading, mask)
             writer.append(*(Metric(name=name, value=value) for name, value in metrics.items()))
 
-    def notes(self, writer: RunWriter) -> list[str]:
-        """Returns what should be known of the log."""
+    def _notes(self, writer: RunWriter) -> list[str]:
         notes: list[str] = []
         if writer.log_cut:
             notes.append(f"The log is not whole: {writer.log_cut}.")

@@ -65,7 +65,7 @@ class RunState:
         """Makes the state of a run that is about to begin."""
         self.run_id = run_id
         self.redaction = redaction
-        self.mask = redaction.of_log()
+        self.mask = redaction.of_log() if redaction.is_set else None
         self.parent = parent
         self.key = key
         self.status: Literal["running", "succeeded", "failed"] = "running"

@@ -292,9 +292,9 @@ class Redaction:
             text = pattern.sub(MASK, text)
         return text
 
-    def of_log(self) -> LogMask | None:
-        """Returns what masks the log of one run; None when nothing has to be."""
-        return LogMask(self) if self.is_set else None
+    def of_log(self) -> LogMask:
+        """Returns what masks the log of one run."""
+        return LogMask(self)
 
     def log_text(self, text: str) -> str:
         """Masks what must not be in a log, but for what functions are to find; see `LogMask`."""
