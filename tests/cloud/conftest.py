@@ -209,6 +209,8 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real local platform that can run things."""
     folder = tmp_path_factory.mktemp("remote")
     with running(ServeOptions(port=0, data=folder / "data", instances=(instance(folder, SOLVER, "latest"),))) as served:
+        with Client("any", served.url) as client:  # It would come into being with its first run.
+            client.request("POST", "/v1/applications", payload={"id": "routing", "name": "Routing"})
         yield served.url
 
 
