@@ -55,7 +55,7 @@ if "coverage" in sys.modules:
 
 _UNMEASURED = {"acceptance", "benchmarks", "examples", "faults", "solvers", "where"}
 """Folders of tests that go the whole way again and again: others measure the code they go through, at less cost."""
-_PROGRAMS_MEASURED = {"spool", "tracking", "test_cli_exec.py"}
+_PROGRAMS_MEASURED = {"tracking", "test_cli_exec.py"}
 """Where programs that a test starts are measured as well, as no test goes through their code by itself."""
 
 

@@ -7,6 +7,7 @@ import hmac
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -43,9 +44,16 @@ def program() -> str | None:
 
 
 def free_ports(number: int) -> list[int]:
+    """Returns ports that nobody has, and that no connection is given while the store is not up yet, or is down."""
+    ports: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [each.getsockname()[1] for each in sockets]
+        for port in random.sample(range(20_000, 32_000), 1000):
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                ports.append(port)
+            if len(ports) == number:
+                return ports
+    raise RuntimeError("there are no free ports")
 
 
 class ObjectStore:
