@@ -54,6 +54,33 @@ def test_a_tracked_call_makes_ten_system_calls(tmp_path):
     assert sum(counts.values()) <= 11  # ten, and what tells how full the spool is, ever less often
 
 
+@pytest.mark.parametrize(("capture", "most"), [("off", 70), ("sys", 80), ("auto", 155)])
+def test_a_tracked_call_goes_through_few_functions(python, capture, most):
+    """Each takes a microsecond or two where a solver has run in between; the solver's own is one of them."""
+    program = """
+        import sys
+
+        import nxtrack
+
+        solve = nxtrack.track(lambda problem: {"value": 1})
+        problem = {"stops": [{"id": number} for number in range(80)]}
+        for _ in range(100):
+            solve(problem)
+        calls = 0
+
+        def count(frame, event, argument):
+            global calls
+            calls += event == "call"
+
+        sys.setprofile(count)
+        solve(problem)
+        sys.setprofile(None)
+        print(calls)
+    """
+    done = python(program, NXTRACK_CAPTURE=capture)
+    assert most / 2 < int(done.stdout) <= most
+
+
 @strace
 def test_a_call_whose_descriptors_are_captured_makes_twenty_more_system_calls(tmp_path):
     calls = traced(tmp_path, SOLVER, NXTRACK_DURABILITY="process")
