@@ -62,8 +62,10 @@ _PROGRAMS_MEASURED = {"tracking", "test_cli_exec.py"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Has coverage measured by the tests of single parts alone."""
     for item in items:
-        # Where threads take turns in a hurry, being measured is what some of them die of; see `.ci/run`.
-        if _is_in(_UNMEASURED, item) or "hurried" in getattr(item, "fixturenames", ()):
+        # Where threads take turns in a hurry, being measured is what some of them die of; see `.ci/run`. And a law is
+        # tried on hundreds of values, where examples go through the same code.
+        hurried = "hurried" in getattr(item, "fixturenames", ())
+        if hurried or item.get_closest_marker("hypothesis") or _is_in(_UNMEASURED, item):
             item.add_marker("no_cover")
 
 

@@ -24,7 +24,7 @@ from nxtrack.spool import ids, system
 from nxtrack.spool.system import check_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 State = Literal["active", "ready", "unconfirmed", "synced", "rejected"]
 """`active`: its process lives; `unconfirmed`: it was posted and the answer was lost."""
@@ -224,16 +224,12 @@ def _chosen(paths: Layout, ends: tuple[str, ...], *, ended: bool) -> list[str]:
     return names
 
 
-def scan(folder: str) -> tuple[int, list[str]]:
-    """Returns how many bytes the files in a folder have, and their names; a folder that is not there holds none.
-
-    A run that is called active and has ended is named as what it is: ready.
+def files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yields the files in a folder, with what the system tells of each; a folder that is not there holds none.
 
     Raises:
         SpoolUnavailable: It cannot be read.
     """
-    size = 0
-    names: list[str] = []
     try:
         with os.scandir(folder) as found:
             for file in found:
@@ -241,16 +237,24 @@ def scan(folder: str) -> tuple[int, list[str]]:
                     status = file.stat(follow_symlinks=False)
                 except FileNotFoundError:  # It was pruned, or changed its state, while we looked.
                     continue
-                size += status.st_size
-                name = file.name
-                if name.endswith(".active") and system.has_ended(status.st_mode):
-                    name = f"{name.removesuffix('active')}ready"
-                names.append(name)
+                yield file.name, status
     except FileNotFoundError:
         pass
     except OSError as error:
         raise SpoolUnavailable(f"The spool's folder {folder} cannot be read: {reason(error)}.") from error
-    return size, names
+
+
+def folder_size(folder: str) -> tuple[int, int]:
+    """Counts the files in a folder, and their bytes.
+
+    Raises:
+        SpoolUnavailable: It cannot be read.
+    """
+    number = size = 0
+    for _, found in files(folder):
+        number += 1
+        size += found.st_size
+    return number, size
 
 
 def names(paths: Layout, *states: State) -> list[tuple[str, State]]:

@@ -175,7 +175,7 @@ def measure(paths: Layout) -> int:
     Raises:
         SpoolUnavailable: The spool cannot be read.
     """
-    return sum(layout.scan(folder)[0] for folder in paths[1:])
+    return sum(layout.folder_size(folder)[1] for folder in paths[1:])
 
 
 def make_room(paths: Layout, most: int, room: Room) -> Pruned:

@@ -302,7 +302,12 @@ class Spool:
         """
         self.check()
         # Once over all files, for the sizes and the states: a hundred thousand of them take their time.
-        total, names = layout.scan(self.paths.runs)
+        total = 0
+        names: list[str] = []
+        for name, found in layout.files(self.paths.runs):
+            total += found.st_size
+            ended = name.endswith(".active") and system.has_ended(found.st_mode)
+            names.append(f"{name.removesuffix('active')}ready" if ended else name)
         runs: dict[str, list[str]] = {state: [] for state in STATES}
         for name in layout.ours(names):
             run_id, _, state = name.partition(".")
@@ -312,13 +317,13 @@ class Spool:
             runs["active"] = [run_id for run_id in runs["active"] if run_id not in dead]
             runs["ready"] += dead
         oldest = {state: ids.time_of(min(run_ids)) for state, run_ids in runs.items() if run_ids}
-        beside = [layout.scan(folder) for folder in self.paths[2:]]
+        beside = [layout.folder_size(folder) for folder in self.paths[2:]]
         return Summary(
             counts={state: len(runs[state]) for state in STATES},
             died=len(dead),
-            quarantined=len(beside[-1][1]),
+            quarantined=beside[-1][0],
             lost=losses.read(self.root),
-            size=total + sum(size for size, _ in beside),
+            size=total + sum(size for _, size in beside),
             oldest_ready=oldest.get("ready"),
             oldest_active=oldest.get("active"),
         )
