@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 from support.programs import environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MARK = "os.getpgid(0)"
 """What a program executes before and after what is to be counted; nothing else does."""
 
-_LINE = re.compile(r"\d+ +(\w+)\((.*)")
+_LINE = re.compile(r"(\d+) +(.*)")
+_CALL = re.compile(r"(\w+)\((.*)")
+_BROKEN_OFF = " <unfinished ...>"
+_RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,20 @@ def traced_command(folder: Path, *arguments: str, status: int = 0, **more: str) 
     return _calls(folder, [sys.executable, "-m", "nxtrack", *arguments], status, _OF_MEMORY, **more)
 
 
+def _whole(trace: str) -> Iterator[str]:
+    """Yields the calls of a trace, each as it ends: strace breaks a line off where another thread comes in between."""
+    begun: dict[str, str] = {}
+    for found in map(_LINE.match, trace.splitlines()):
+        if found is None:
+            continue
+        thread, line = found.groups()
+        if line.endswith(_BROKEN_OFF):
+            begun[thread] = line.removesuffix(_BROKEN_OFF)
+            continue
+        resumed = _RESUMED.match(line)
+        yield line if resumed is None else begun.pop(thread, "") + resumed[1]
+
+
 def _calls(folder: Path, command: list[str], status: int, unseen: frozenset[str], **more: str) -> list[Call]:
     trace = folder / "trace"
     done = subprocess.run(
@@ -63,7 +81,7 @@ def _calls(folder: Path, command: list[str], status: int, unseen: frozenset[str]
         cwd=folder,
     )
     assert done.returncode == status, done.stderr
-    calls = [Call(*found.groups()) for line in trace.read_text().splitlines() if (found := _LINE.match(line))]
+    calls = [Call(*found.groups()) for line in _whole(trace.read_text()) if (found := _CALL.match(line))]
     marks = [number for number, call in enumerate(calls) if call.name == "getpgid"]
     if marks:
         calls = calls[marks[0] + 1 : marks[-1]]
