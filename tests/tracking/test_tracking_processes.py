@@ -71,8 +71,10 @@ def test_os_exit_in_the_middle_of_a_run(python, only):
 
 def test_ctrl_c(tmp_path, only):
     program = tmp_path / "program.py"
+    # In short sleeps, as CPython may note the signal and begin a long one nevertheless.
     program.write_text(
-        "import time\nfrom nxtrack import track\nwith track():\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "import time\nfrom nxtrack import track\nwith track():\n    print('ready', flush=True)\n"
+        "    for _ in range(3000):\n        time.sleep(0.02)\n"
     )
     with subprocess.Popen(
         [sys.executable, str(program)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
