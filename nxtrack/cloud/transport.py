@@ -393,5 +393,5 @@ def _is_this_machine(host: str) -> bool:
 def _user_agent() -> str:
     try:
         return f"nxtrack/{importlib.metadata.version('nxtrack')}"
-    except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
+    except (importlib.metadata.PackageNotFoundError, OSError):  # run from a folder of sources, or from a failing disk
         return "nxtrack"
