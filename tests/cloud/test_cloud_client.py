@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import errno
+import gzip
 import importlib.metadata
 import io
 import logging
