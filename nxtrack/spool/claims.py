@@ -13,7 +13,6 @@ from nxtrack.spool import artefacts, frames, reader, system
 from nxtrack.spool.layout import NO_FILE, open_file, reason
 from nxtrack.spool.logfile import write_all
 from nxtrack.spool.records import Moment, Posting
-from nxtrack.spool.writer import append_whole
 
 if TYPE_CHECKING:
     from nxtrack.spool.artefacts import Source
@@ -80,7 +79,7 @@ class ClaimedRun:
             if self._descriptor < 0:
                 raise SpoolUnavailable(f"Run {self.run_id} is no longer claimed here.")
             try:
-                self._spool.room.insist(lambda: append_whole(self._descriptor, frame))
+                self._spool.room.insist(lambda: frames.append_whole(self._descriptor, frame))
                 if durable:
                     os.fsync(self._descriptor)
             except OSError as error:

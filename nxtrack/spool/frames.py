@@ -6,6 +6,7 @@ shows like one that was changed.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from zlib import crc32
@@ -21,7 +22,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(AnyRecord).decode
 
 _LARGE = 16 * 1024
-"""Bytes from which to copy a payload takes longer than to do without."""
+"""Bytes from which to copy a payload, or to put pieces together, takes longer than to do without."""
+
+_MOST_PIECES = 64
+"""The system takes 1024 at least."""
+
+_writev: Any = getattr(os, "writev", None)  # There is none on Windows.
 
 _HOLE = msgspec.Raw(b"0")
 _HOLE_SHOWN = b'"data":0'
@@ -86,6 +92,37 @@ def pieces(records: Iterable[AnyRecord], checksum: int = 0) -> tuple[list[bytes 
         checksum = crc32(body, checksum)
         found.append(b"%08x %b\n" % (checksum, body))
     return found, checksum
+
+
+def append_whole(descriptor: int, *pieces: bytes | memoryview) -> int:
+    """Writes frames at the end of a run's file, all of them or nothing; nobody else may write to it meanwhile.
+
+    What is torn in the middle of a file would look like damage once more follows it.
+
+    Args:
+        descriptor: The open file.
+        *pieces: The frames, in pieces that are written by one call of the system.
+
+    Returns:
+        How many bytes they have.
+
+    Raises:
+        OSError: They could not be written; the file stands as before.
+    """
+    size = sum(map(len, pieces))
+    written = 0
+    try:
+        if size > _LARGE and len(pieces) < _MOST_PIECES and _writev is not None:
+            written = _writev(descriptor, pieces)
+        if written < size:
+            data = b"".join(pieces)
+            while written < size:
+                written += os.write(descriptor, data[written:] if written else data)
+    except OSError:
+        if written:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise
+    return size
 
 
 def decode(content: bytes) -> Frames:

@@ -17,7 +17,6 @@ from nxtrack.spool import artefacts, captures, claims, frames, growing, layout, 
 from nxtrack.spool.layout import STATES
 from nxtrack.spool.logfile import write_all
 from nxtrack.spool.store import DIED, LOCK_FILE
-from nxtrack.spool.writer import append_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -153,7 +152,7 @@ def _end(spool: Spool, run: RunRecord, descriptor: int, *, locked: bool) -> None
         os.unlink(active)  # noqa: PTH108  (a recovery before this one died right after it had made the copy below)
     elif locked:
         os.ftruncate(descriptor, run.sound)
-        _write(spool, lambda ending: append_whole(descriptor, ending), whole, least)
+        _write(spool, lambda ending: frames.append_whole(descriptor, ending), whole, least)
         os.fsync(descriptor)
         os.rename(active, ready)  # noqa: PTH104
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from _thread import RLock  # what `threading.RLock` gives, by a call less
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 INLINE_BYTES = 256 * 1024
 """Payloads up to this size stand in the run's file; larger ones in a file of their own."""
 
-_LARGE = 16 * 1024
-"""Bytes from which to put pieces together takes longer than to have the system do so."""
-_MOST_PIECES = 64
-"""The system takes 1024 at least."""
-
-_writev: Any = getattr(os, "writev", None)  # There is none on Windows.
 _live: dict[int, RunWriter] = {}
 
 
@@ -50,37 +44,6 @@ class Content(msgspec.Struct, frozen=True):
 
     data: bytes
     notes: tuple[str, ...] = ()
-
-
-def append_whole(descriptor: int, *pieces: bytes | memoryview) -> int:
-    """Writes frames at the end of a run's file, all of them or nothing; nobody else may write to it meanwhile.
-
-    What is torn in the middle of a file would look like damage once more follows it.
-
-    Args:
-        descriptor: The open file.
-        *pieces: The frames, in pieces that are written by one call of the system.
-
-    Returns:
-        How many bytes they have.
-
-    Raises:
-        OSError: They could not be written; the file stands as before.
-    """
-    size = sum(map(len, pieces))
-    written = 0
-    try:
-        if size > _LARGE and len(pieces) < _MOST_PIECES and _writev is not None:
-            written = _writev(descriptor, pieces)
-        if written < size:
-            data = b"".join(pieces)
-            while written < size:
-                written += os.write(descriptor, data[written:] if written else data)
-    except OSError:
-        if written:
-            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
-        raise
-    return size
 
 
 class RunWriter:
@@ -190,7 +153,7 @@ class RunWriter:
                     if checksum is None:
                         checksum = frames.decode(read_all(self._descriptor)).checksum
                     pieces, checksum = frames.pieces(batch, checksum)
-                    self._written += append_whole(self._descriptor, *pieces)
+                    self._written += frames.append_whole(self._descriptor, *pieces)
                     self._checksum = checksum
             finally:
                 self._appending = False
