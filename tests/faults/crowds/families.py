@@ -104,7 +104,7 @@ def _program(story: Story) -> None:
 
 def _unnoticed(story: Story) -> None:
     """Forks past Python, as a library in C may: nobody tells nxtrack, and the child keeps the run's lock."""
-    pid = ctypes.CDLL(None).fork()
+    pid = ctypes.PyDLL(None).fork()  # which keeps the GIL: a thread that the child does not have may hold it else
     if pid == 0:
         _wait_for(story.go)
         os._exit(0)

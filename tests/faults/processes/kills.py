@@ -284,7 +284,7 @@ def _needs_group() -> str:
 
 
 _CHILD = "while os.path.exists(os.environ['HOME']): time.sleep(0.05)\n os._exit(0)\nos.kill(os.getpid(), 9)"
-_C_CHILD = f"import ctypes, os, time\nif ctypes.CDLL(None).fork() == 0:\n {_CHILD}"
+_C_CHILD = f"import ctypes, os, time\nif ctypes.PyDLL(None).fork() == 0:\n {_CHILD}"
 """A child that was forked in C keeps the lock of its parent's run, for as long as the trial lasts."""
 
 _SIGNALS = "KILL TERM INT HUP QUIT PIPE ALRM USR1 USR2 XCPU XFSZ VTALRM PROF IO PWR ILL TRAP FPE BUS SEGV SYS ABRT"
